@@ -1,0 +1,1 @@
+"""Every system call, one record each, grouped by subsystem."""

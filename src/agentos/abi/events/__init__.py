@@ -1,0 +1,1 @@
+"""Every event, one record each, grouped by subsystem."""

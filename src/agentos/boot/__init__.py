@@ -1,0 +1,1 @@
+"""The composition root: which drivers serve which ports."""

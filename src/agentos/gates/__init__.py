@@ -1,0 +1,1 @@
+"""How callers outside this process reach the trap. A gate authenticates and translates; it decides nothing."""

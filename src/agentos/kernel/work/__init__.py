@@ -1,0 +1,1 @@
+"""The work order's life in the kernel: contract, evidence, gate, cost, trust."""

@@ -1,0 +1,1 @@
+"""One Protocol for each kind of device the machine drives, and Trap, the boundary itself."""

@@ -1,0 +1,1 @@
+"""libc for agents: stubs, handles and typed channels over the boundary; raises refusals as exceptions."""

@@ -1,0 +1,1 @@
+"""The second composition root: virtual clock, faulty ports, scripted models, seeds, checkers. Ships."""

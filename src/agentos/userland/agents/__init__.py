@@ -1,0 +1,1 @@
+"""The programs that agents run: planner, worker, evaluator, reviewer, gatekeeper."""

@@ -1,0 +1,1 @@
+"""Long-lived helpers: cron, watcher, digest."""

@@ -1,0 +1,1 @@
+"""Declarative workflows: many agents, one order."""

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 import msgspec
 
+from agentos.abi.budget import ORDER_DEFAULT, Amounts
 from agentos.abi.ids import Digest
 
 
@@ -57,7 +58,9 @@ class Command(_Check, frozen=True):
     argv: tuple[str, ...]
     must_fail_on_base: bool = True  # red first: shown to fail on the base before the work starts
     timeout_s: int = 300
-    tests: tuple[str, ...] = ()  # test ids that must pass; empty means those that were red on base plus all green before
+    tests: tuple[
+        str, ...
+    ] = ()  # test ids that must pass; empty means those that were red on base plus all green before
 
 
 class Unchanged(_Check, frozen=True):
@@ -136,3 +139,24 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     allowed: tuple[str, ...] = ("**",)
     forbidden: tuple[str, ...] = ()
     protected: tuple[str, ...] = ()  # taken from the base whatever the worker did: the tests
+
+
+class Contract(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Execution and acceptance contract in one record: what the order may touch, use and cost, and what closes it."""
+
+    repository: str = ""  # host path of the repository; "" for an order that is about no repository
+    base: str = ""  # commit id the work starts from
+    branch: str = ""  # ref that gets the result: "refs/heads/agentos/WO-{n}"; "" leaves it as a sealed commit
+    scope: Scope = Scope()
+    accept: tuple[Check, ...] = ()
+    budget: Amounts = ORDER_DEFAULT
+    wall_ns_max: int = 3_600_000_000_000  # an hour; longer jobs say so
+    attempts_max: int = 3
+    agent: str = "worker"  # which agent file does it
+    model_classes: tuple[str, ...] = ("coder",)
+    tools: tuple[str, ...] = ()
+    is_external: bool = False  # the change already exists (verify): nobody works, the kernel only judges
+    candidate: str = ""  # external orders: the commit to judge
+    is_gate_other_family: bool = False
+    conductor: str = "conductor"  # the program that runs the order
+    weight: int = 1  # share of the devices, against other orders

@@ -1,0 +1,106 @@
+"""Control groups: money and other amounts, reserved before they are spent, settled from what was really used.
+
+    reserve    walks leaf to root at once; one account without room refuses the whole
+    settle     lifts the reservation and charges what was used, on the same walk
+    write off  an outcome that will never be known counts as spent at its bound
+
+Rule 1: spent + reserved stays within the limit, except where an outcome used more than was reserved for it; that is a
+        fact, recorded as overrun, and nothing more is granted until there is room again.
+Rule 2: a closed account reserves nothing; what was in flight still settles through it.
+Rule 3: amounts are integers, and every walk ends at the root: the tree has no cycle, since a parent is older.
+"""
+
+from collections.abc import Iterator
+
+from agentos.abi.budget import NOTHING, Amounts
+from agentos.abi.events.process import AccountClosed, AccountOpened, AccountRaised
+from agentos.abi.ids import AccountId
+from agentos.abi.refusals import Closed, Exhausted, Refusal
+from agentos.kernel.state import Account, State
+
+
+def path(state: State, account: AccountId) -> Iterator[Account]:
+    """The account and those above it, leaf first."""
+    while account:
+        row = state.accounts[account]
+        assert row.parent < account, "an account is younger than its parent"
+        yield row
+        account = row.parent
+
+
+def room(row: Account) -> Amounts:
+    """What one account still has."""
+    return row.limit.minus(row.reserved).minus(row.spent)
+
+
+def fault(state: State, account: AccountId, amounts: Amounts) -> Refusal | None:
+    """Why an amount cannot be reserved, or None if it can."""
+    for row in path(state, account):
+        if row.is_closed:
+            return Closed(thing=f"budget of {row.owner}", fact="is closed", remedy="open a new order", rule="law 5")
+        if not amounts.fits(room(row)):
+            return _shortage(row, amounts)
+    return None
+
+
+def _shortage(row: Account, amounts: Amounts) -> Exhausted:
+    left = room(row)
+    for unit in ("uusd", "tokens", "actions"):
+        wanted, has = getattr(amounts, unit), getattr(left, unit)
+        if wanted > has:
+            return Exhausted(
+                thing=f"budget of {row.owner}",
+                fact=f"has {max(has, 0)} {unit} left of {getattr(row.limit, unit)}, and {wanted} are needed",
+                remedy=f"raise it with: agentos work raise {row.owner} --{unit} {wanted - has}",
+                rule="law 5",
+                limit=f"budget.{unit}",
+            )
+    raise AssertionError("an amount that does not fit lacks some unit")
+
+
+def apply_opened(state: State, event: AccountOpened, at_ns: int) -> None:
+    assert event.account == state.next_account, "accounts are numbered as they are opened"
+    state.next_account = AccountId(event.account + 1)
+    state.accounts[event.account] = Account(event.account, event.parent, event.owner, event.limit)
+
+
+def apply_raised(state: State, event: AccountRaised, at_ns: int) -> None:
+    row = state.accounts[event.account]
+    row.limit = row.limit.plus(event.by)
+
+
+def apply_closed(state: State, event: AccountClosed, at_ns: int) -> None:
+    state.accounts[event.account].is_closed = True
+    _forget(state, event.account)
+
+
+def reserve(state: State, account: AccountId, amounts: Amounts) -> None:
+    """Part of an event's apply: set the amount aside, on the whole path."""
+    for row in path(state, account):
+        row.reserved = row.reserved.plus(amounts)
+
+
+def settle(state: State, account: AccountId, reserved: Amounts, spent: Amounts) -> None:
+    """Part of an event's apply: lift what was set aside, charge what was used."""
+    over = Amounts(
+        max(spent.uusd - reserved.uusd, 0),
+        max(spent.tokens - reserved.tokens, 0),
+        max(spent.actions - reserved.actions, 0),
+    )
+    if account not in state.accounts:
+        assert reserved == spent == NOTHING, "an account with something in flight is not forgotten"
+        return
+    for row in list(path(state, account)):
+        row.reserved = row.reserved.minus(reserved)
+        row.spent = row.spent.plus(spent)
+        if over != NOTHING:
+            row.overrun = row.overrun.plus(over)
+        assert row.reserved.uusd >= 0 and row.reserved.tokens >= 0 and row.reserved.actions >= 0
+    _forget(state, account)
+
+
+def _forget(state: State, account: AccountId) -> None:
+    """A closed account with nothing in flight leaves; what it spent is in its parents' sums and in the events."""
+    row = state.accounts[account]
+    if row.is_closed and row.reserved == NOTHING:
+        del state.accounts[account]

@@ -1,0 +1,116 @@
+"""An order's next step, as far as it needs nobody's word. The only place that knows the whole way.
+
+    submitted ─ red proofs ─> ready ─ conductor ─> executing ... presented ─ checks ─> verdict ─ gate ─> closed
+
+Rule 1: each step is a function of the order's state alone; taking it twice is impossible, since it changes that state.
+Rule 2: when a step cannot be taken and nobody else will take it, a person is asked. An order is never just stuck.
+"""
+
+from agentos.abi.budget import NOTHING
+from agentos.abi.calls.kernel import Advance
+from agentos.abi.calls.process import Spawn
+from agentos.abi.effects import Instruction, RunCheck
+from agentos.abi.events.base import Event
+from agentos.abi.events.work import OrderReady, ProvingBegun
+from agentos.abi.ids import INIT, KERNEL
+from agentos.abi.work import Command, Reason, Verdict
+from agentos.kernel import process, schedule
+from agentos.kernel.decision import Decision, Entry, Ruling, deciding
+from agentos.kernel.state import Order, State
+from agentos.kernel.work import contract, evidence, gate
+from agentos.kernel.work import order as orders
+
+
+def advance(state: State, entry: Entry, call: Advance) -> Ruling:
+    """Kernel call: take the next step that needs nobody's word."""
+    order = state.orders[call.order]
+    step: Ruling
+    match order.state:
+        case "submitted":
+            step = _prove(state, order)
+        case "proving" if order.waiting_checks == 0:
+            step = _weigh_proofs(state, order)
+        case "ready" if order.contract.is_external and not order.is_conducted:
+            step = Decision(*orders.start(state, order, entry))
+        case "executing" if order.contract.is_external and order.verdict is not None:
+            step = gate.judging(state, order)
+        case "ready" | "executing":
+            step = _conduct(state, order)
+        case "presented":
+            step = evidence.verify(state, order)
+        case "verifying" if order.waiting_checks == 0:
+            step = evidence.conclude(state, order)
+        case "gating":
+            step = gate.weigh(state, order)
+        case _:
+            step = deciding()
+    assert isinstance(step, Decision)
+    return step
+
+
+def _prove(state: State, order: Order) -> Ruling:
+    """Red first: every command is run on the base before anyone works."""
+    commands = [check for check in order.contract.accept if isinstance(check, Command)]
+    if not commands or not order.contract.repository:
+        return deciding(OrderReady(order=order.id))
+    events: list[Event] = [ProvingBegun(order=order.id, checks=len(commands))]
+    instructions: list[Instruction] = []
+    for offset, check in enumerate(commands):
+        run = RunCheck(
+            order=order.id,
+            attempt=0,
+            repository=order.contract.repository,
+            check=check,
+            commit=order.contract.base,
+            base=order.contract.base,
+            scope=order.contract.scope,
+            is_probed=False,
+        )
+        more, told = schedule.intend(
+            state, run, pid=KERNEL, account=order.account, reserved=NOTHING, order=order.id, phase="qa", offset=offset
+        )
+        events += more
+        instructions += told
+    return Decision(events, instructions)
+
+
+def _weigh_proofs(state: State, order: Order) -> Ruling:
+    must_fail = [
+        check.name for check in order.contract.accept if isinstance(check, Command) and check.must_fail_on_base
+    ]
+    for finding in order.proofs:
+        if finding.verdict == Verdict.UNVERIFIED:
+            return orders.escalating(
+                state, order, finding.reason, f"{finding.check} on the base: {finding.detail}", ("proceed", "cancel")
+            )
+        if finding.check in must_fail and finding.verdict == Verdict.PASSED:
+            detail = f"{finding.check} passes on the base already, so it cannot show that work was done"
+            return orders.escalating(state, order, Reason.CHECK_GREEN_ON_BASE, detail, ("proceed", "cancel"))
+    return deciding(OrderReady(order=order.id))
+
+
+def _conduct(state: State, order: Order) -> Ruling:
+    """A ready order gets its conductor; one whose conductor is gone without a result goes to a person."""
+    if order.contract.is_external:
+        is_stuck = order.state == "ready" and order.is_conducted
+        return (
+            orders.escalating(state, order, "attempt_failed", "the change could not be read", ("retry", "cancel"))
+            if is_stuck
+            else deciding()
+        )
+    if not order.is_conducted:
+        spec = Spawn(
+            program=order.contract.conductor,
+            role="conductor",
+            name=f"conductor of {order.id}",
+            grants=contract.grants(order.id, order.contract),
+            order=order.id,
+            domain=f"{order.id}",
+        )
+        init = state.processes[INIT]
+        return Decision(*process.birth(state, init, spec, order.id, order.account, grants=spec.grants))
+    if not order.processes:
+        return orders.escalating(
+            state, order, "conductor_ended", "whoever ran it ended without a result", ("retry", "cancel")
+        )
+    return deciding()

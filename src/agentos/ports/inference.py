@@ -23,6 +23,7 @@ class Unreachable(InferenceError):
     """No connection, or it broke before the answer was complete."""
 
     is_retryable = True
+    is_sent = True  # False where the request certainly never reached the provider: then nothing was charged
 
 
 class Throttled(InferenceError):

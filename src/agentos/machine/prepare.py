@@ -1,0 +1,78 @@
+"""What is not pure is asked before the decision, and enters with the call: routes, bounds, prices, manifests, schemas.
+
+Rule 1: the bound is an upper bound. Input is at most one token for each INPUT_BYTES_PER_TOKEN bytes, output is the
+        request's own hard limit, and the price is the table's for both.
+Rule 2: what a caller wrote into an entered field is overwritten.
+Rule 3: a request that cannot be read enters all the same, with no backend: the kernel refuses or fails it on record.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from agentos.abi.calls.base import Call
+from agentos.abi.calls.device import Infer, Invoke
+from agentos.abi.inference import Request
+from agentos.abi.limits import value
+from agentos.ports.blobs import Blobs, Missing
+from agentos.ports.tool import Tool
+
+INPUT_BYTES_PER_TOKEN = 2  # English runs at 4, code at 3, the densest scripts near 2 bytes for each token
+OVERHEAD_TOKENS = 512  # a chat template, tool schemas' wrapping, and what else a provider adds around the words
+
+_DECODER = msgspec.msgpack.Decoder(Request)
+
+
+class Route(NamedTuple):
+    """Where a model class is served, and what that costs."""
+
+    backend: str
+    model: str
+    bound_uusd: Callable[[int, int], int]  # (input tokens, output tokens) -> micro-USD at most
+    price: str  # version of the table
+
+
+def request_of(blobs: Blobs, request: bytes) -> Request:
+    """The request a blob holds; msgspec.DecodeError if it is none."""
+    return _DECODER.decode(request)
+
+
+class Preparer:
+    """Fills the entered fields."""
+
+    def __init__(self, blobs: Blobs, routes: Mapping[str, Route], tools: Mapping[str, Tool]) -> None:
+        self._blobs, self._routes, self._tools = blobs, routes, tools
+
+    def enter(self, call: Call) -> Call:
+        """The call as it is decided on."""
+        if isinstance(call, Infer):
+            return self._infer(call)
+        if isinstance(call, Invoke):
+            tool = self._tools.get(call.tool)
+            return msgspec.structs.replace(call, repeat=tool.manifest.repeat if tool else "once")
+        return call
+
+    def _infer(self, call: Infer) -> Infer:
+        route = self._routes.get(call.model_class)
+        try:
+            content = self._blobs.get(call.request)
+            request = _DECODER.decode(content)
+        except (Missing, msgspec.DecodeError):
+            return msgspec.structs.replace(
+                call, backend="", input_tokens_max=0, output_tokens_max=0, bound_uusd=0, price=""
+            )
+        inputs = len(content) // INPUT_BYTES_PER_TOKEN + OVERHEAD_TOKENS
+        outputs = max(request.output_tokens_max, 0)
+        if route is None or len(content) > value("content_bytes_max"):
+            return msgspec.structs.replace(
+                call, backend="", input_tokens_max=inputs, output_tokens_max=outputs, bound_uusd=0, price=""
+            )
+        return msgspec.structs.replace(
+            call,
+            backend=route.backend,
+            input_tokens_max=inputs,
+            output_tokens_max=outputs,
+            bound_uusd=route.bound_uusd(inputs, outputs),
+            price=route.price,
+        )

@@ -1,0 +1,312 @@
+"""Programs in workers: launched, listened to, kept alive, released while they wait, fenced when they freeze.
+
+    Launch(pid, incarnation) ─> worker of its trust domain ─> "run" frame ─> the program's calls come back as frames
+    no pong within two heartbeats, or the socket closed ─> Fence ─> a new incarnation on a new worker
+    waiting, and more residents than RESIDENTS_MAX ─> released; its next response wakes it as a new incarnation
+
+Rule 1: who a frame is from is decided by the socket it came through and the incarnations launched on it.
+Rule 2: a worker that is fenced is not believed any more, and killed after a grace in which its late calls are refused
+        by name. Frozen ones die too: KILL needs no consent.
+Rule 3: losing a worker loses no work: programs are run again and answered from the record.
+"""
+
+import asyncio
+import base64
+import contextlib
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from agentos.abi.calls import AnyCall
+from agentos.abi.calls.kernel import Beat, Fence
+from agentos.abi.effects import Halt, Launch
+from agentos.abi.ids import Digest, Pid
+from agentos.abi.refusals import Invalid, NotFound
+from agentos.abi.replies import Response
+from agentos.kernel.process import RESIDENT
+from agentos.kernel.state import Process
+from agentos.machine.loop import Machine
+from agentos.machine.trap import Trap
+from agentos.ports.blobs import Blobs, Missing
+from agentos.ports.executor import Executor, Worker
+from agentos.ports.executor import Launch as WorkerLaunch
+
+HEARTBEAT_S = (
+    1.0  # a ping each second: a frozen agent is noticed within two, and a thousand workers cost one core's percent
+)
+FENCED_GRACE_S = 2.0  # how long a fenced worker may still be told that it is stale before it is killed
+RESIDENTS_MAX = 2_000  # programs kept in memory while they wait; more are released, the longest idle first
+FRAME_BYTES_MAX = 32 << 20  # content_bytes_max in base64, and room
+HYDRATE_BYTES_MAX = 256 << 10  # content that travels with a response; larger is fetched with a read frame
+_DIGESTS = ("body", "answer", "content", "args", "result", "text", "state")
+
+
+class Frame(msgspec.Struct, omit_defaults=True):
+    """What a worker sends, one JSON object per line. A program with a socket of its own may leave pid and n out."""
+
+    op: str = "call"  # call | read | pong | ended
+    pid: Pid = Pid("")
+    incarnation: int = 0
+    strand: int = 0
+    n: int = 0
+    call: AnyCall | None = None
+    blobs: dict[str, str] = {}  # digest -> base64
+    digest: Digest = Digest("")
+    id: int = 0
+
+
+_FRAMES = msgspec.json.Decoder(Frame)
+_ENCODE = msgspec.json.Encoder().encode
+
+
+class Line:
+    """One worker and the programs on it."""
+
+    def __init__(self, worker: Worker, domain: str, writer: asyncio.StreamWriter) -> None:
+        self.worker, self.domain, self.writer = worker, domain, writer
+        self.running: dict[Pid, int] = {}  # pid -> incarnation
+        self.pinged = self.ponged = 0
+        self.is_fenced = False
+        self.only: Pid | None = None  # the one process of a worker that is not the SDK's
+
+    def send(self, frame: Mapping[str, Any]) -> None:
+        self.writer.write(_ENCODE(frame) + b"\n")
+
+
+class Programs:
+    """All workers of a workspace."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        trap: Trap,
+        executor: Executor,
+        blobs: Blobs,
+        *,
+        builtin: Mapping[str, str],
+        heartbeat_s: float = HEARTBEAT_S,
+        residents_max: int = RESIDENTS_MAX,
+    ) -> None:
+        self._machine, self._trap, self._executor, self._blobs = machine, trap, executor, blobs
+        self._builtin, self._heartbeat_s, self._residents_max = builtin, heartbeat_s, residents_max
+        self._lines: dict[str, Line] = {}  # trust domain -> worker
+        self._resident: dict[Pid, Line] = {}  # in the order of last use
+        self._starting: dict[str, asyncio.Lock] = {}
+        self._group: asyncio.TaskGroup | None = None
+
+    def begin(self, group: asyncio.TaskGroup) -> None:
+        """Workers are listened to in this group from now on."""
+        self._group = group
+        group.create_task(self._beat())
+
+    def launch(self, instruction: Launch) -> None:
+        """Run a process's program, once a worker of its domain is there."""
+        process = self._machine.state.processes.get(instruction.pid)
+        if process is None or process.spec.program.startswith(RESIDENT):
+            return
+        assert self._group is not None, "begin first"
+        self._trap.forget(instruction.pid)
+        self._group.create_task(self._start(process, instruction.incarnation))
+
+    def halt(self, instruction: Halt) -> None:
+        """Its program is dropped; nothing it sends is read any more."""
+        line = self._resident.pop(instruction.pid, None)
+        self._trap.resumed(instruction.pid)
+        if line is None:
+            return
+        line.running.pop(instruction.pid, None)
+        line.send({"op": "halt", "pid": instruction.pid})
+        if not line.running and line.only is not None:
+            self._retire(line)
+
+    def respond(self, response: Response) -> None:
+        """A durable response: to whoever waits, or wake the program it belongs to."""
+        if self._trap.respond(response):
+            return
+        pid = response.id.pid
+        process = self._machine.state.processes.get(pid)
+        if process is None or process.state == "zombie" or pid in self._resident:
+            return
+        if not process.spec.program.startswith(RESIDENT) and process.incarnation:
+            self._machine.tell(Fence(pid=pid, incarnation=process.incarnation, reason="wakes"))
+
+    async def _start(self, process: Process, incarnation: int) -> None:
+        domain = self._domain(process)
+        lock = self._starting.setdefault(domain, asyncio.Lock())
+        async with lock:
+            line = self._lines.get(domain)
+            if line is None or line.is_fenced:
+                line = await self._connect(process, domain)
+        current = self._machine.state.processes.get(process.pid)
+        if current is None or current.incarnation != incarnation or current.state == "zombie":
+            return
+        line.running[process.pid] = incarnation
+        self._resident[process.pid] = line
+        line.send(self._run_frame(current))
+        self._release_some()
+
+    def _domain(self, process: Process) -> str:
+        if process.spec.program.startswith("command:"):
+            return f"command:{process.pid}"
+        return process.spec.domain or process.principal
+
+    def _run_frame(self, process: Process) -> dict[str, Any]:
+        program = self._builtin.get(process.spec.program, process.spec.program)
+        frame: dict[str, Any] = {
+            "op": "run",
+            "pid": process.pid,
+            "incarnation": process.incarnation,
+            "program": program,
+            "role": process.spec.role,
+            "order": process.order,
+            "n": process.checkpoint_n,
+        }
+        for field, digest in (("args", process.spec.args), ("state", process.checkpoint)):
+            if digest is not None:
+                frame[field] = digest
+                frame.setdefault("blobs", {})[digest] = base64.b64encode(self._blobs.get(digest)).decode()
+        return frame
+
+    async def _connect(self, process: Process, domain: str) -> Line:
+        command = process.spec.program.removeprefix("command:")
+        is_own = process.spec.program.startswith("command:")
+        argv = tuple(msgspec.json.decode(command)) if is_own else ()
+        worker = await self._executor.start(WorkerLaunch(domain=domain, argv=argv))
+        ours = socket.socket(fileno=worker.socket)
+        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=FRAME_BYTES_MAX)
+        line = Line(worker, domain, writer)
+        line.only = process.pid if is_own else None
+        self._lines[domain] = line
+        assert self._group is not None
+        self._group.create_task(self._listen(line, reader))
+        return line
+
+    async def _listen(self, line: Line, reader: asyncio.StreamReader) -> None:
+        assert self._group is not None
+        with contextlib.suppress(ConnectionError, ValueError, asyncio.LimitOverrunError):
+            while raw := await reader.readline():
+                try:
+                    frame = _FRAMES.decode(raw)
+                except msgspec.DecodeError as error:
+                    line.send({"op": "refused", "refusal": Invalid(thing="frame", fact=str(error)[:300])})
+                    continue
+                if frame.op == "pong":
+                    line.ponged = max(line.ponged, frame.id)
+                elif frame.op == "read":
+                    self._read(line, frame)
+                elif frame.op == "call":
+                    self._group.create_task(self._call(line, frame))
+        self._lost(line, "its worker has ended")
+
+    async def _call(self, line: Line, frame: Frame) -> None:
+        pid = line.only or frame.pid
+        incarnation = frame.incarnation or line.running.get(pid, 0)
+        if frame.call is None:
+            line.send({"op": "refused", "refusal": Invalid(thing="frame", fact="holds no call")})
+            return
+        if line.running.get(pid, 0) != incarnation and not line.is_fenced:
+            return  # halted or fenced meanwhile: its program is being dropped
+        n = frame.n or self._next(pid, frame.strand)
+        blobs = {Digest(name): base64.b64decode(content) for name, content in frame.blobs.items()}
+        response = await self._trap.call(pid, incarnation, frame.strand, n, frame.call, blobs)
+        if line.is_fenced or line.running.get(pid) == incarnation:
+            line.send(self._response_frame(response, frame.id))
+            self._resident[pid] = self._resident.pop(pid, line)
+
+    def _next(self, pid: Pid, strand: int) -> int:
+        process = self._machine.state.processes.get(pid)
+        return process.strands.get(strand, 0) + 1 if process else 1
+
+    def _response_frame(self, response: Response, id: int) -> dict[str, Any]:
+        frame: dict[str, Any] = {"op": "response", "id": id, "response": response}
+        blobs = {}
+        for field in _DIGESTS:
+            digest = getattr(response.reply, field, None)
+            if isinstance(digest, str) and len(digest) == 64:
+                with contextlib.suppress(Missing):
+                    content = self._blobs.get(Digest(digest))
+                    if len(content) <= HYDRATE_BYTES_MAX:
+                        blobs[digest] = base64.b64encode(content).decode()
+        if blobs:
+            frame["blobs"] = blobs
+        return frame
+
+    def _read(self, line: Line, frame: Frame) -> None:
+        """Content by digest. Immutable, so reading it is no call; the digest had to be told to the process."""
+        try:
+            content = base64.b64encode(self._blobs.get(frame.digest)).decode()
+            line.send({"op": "content", "id": frame.id, "digest": frame.digest, "content": content})
+        except Missing:
+            refusal = NotFound(thing=f"content {frame.digest[:12]}", fact="is not here")
+            line.send({"op": "content", "id": frame.id, "digest": frame.digest, "refusal": refusal})
+
+    def _lost(self, line: Line, reason: str) -> None:
+        """A worker is gone: its programs are run again elsewhere."""
+        if self._lines.get(line.domain) is line:
+            del self._lines[line.domain]
+        for pid, incarnation in list(line.running.items()):
+            if self._resident.get(pid) is line:
+                del self._resident[pid]
+            self._machine.tell(Fence(pid=pid, incarnation=incarnation, reason=reason))
+        line.running.clear()
+        line.writer.close()
+
+    async def _beat(self) -> None:
+        """Ping every worker; fence those that have not answered the last two."""
+        while True:
+            await asyncio.sleep(self._heartbeat_s)
+            alive: list[Pid] = []
+            for line in list(self._lines.values()):
+                if line.only is not None:
+                    continue
+                if line.pinged - line.ponged >= 2:
+                    self._fence(line)
+                    continue
+                line.pinged += 1
+                line.send({"op": "ping", "id": line.pinged})
+                alive += line.running
+            if alive:
+                self._machine.tell(Beat(pids=tuple(alive)))
+
+    def _fence(self, line: Line) -> None:
+        """A worker does not answer: its programs go elsewhere, and it is killed after a grace."""
+        assert self._group is not None
+        line.is_fenced = True
+        del self._lines[line.domain]
+        for pid, incarnation in list(line.running.items()):
+            if self._resident.get(pid) is line:
+                del self._resident[pid]
+            self._machine.tell(Fence(pid=pid, incarnation=incarnation, reason="its worker does not answer"))
+        line.running.clear()
+        self._group.create_task(self._kill_later(line))
+
+    async def _kill_later(self, line: Line) -> None:
+        await asyncio.sleep(FENCED_GRACE_S)
+        await self._executor.kill(line.worker)
+
+    def _retire(self, line: Line) -> None:
+        assert self._group is not None
+        self._lines.pop(line.domain, None)
+        line.is_fenced = True
+        self._group.create_task(self._executor.kill(line.worker))
+
+    def _release_some(self) -> None:
+        """Programs that have waited longest leave memory; the record brings them back."""
+        over = len(self._resident) - self._residents_max
+        if over <= 0:
+            return
+        for pid in list(self._resident):
+            process = self._machine.state.processes.get(pid)
+            if process is None or process.state != "waiting":
+                continue
+            line = self._resident.pop(pid)
+            line.running.pop(pid, None)
+            line.send({"op": "halt", "pid": pid})
+            over -= 1
+            if over <= 0:
+                return
+
+
+Responder = Callable[[Response], None]

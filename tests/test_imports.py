@@ -37,6 +37,11 @@ PLANTS = [
         {"drivers/planted_a.py": "", "drivers/planted_b.py": "from agentos.drivers import planted_a\n"},
     ),
     (
+        "drivers",
+        "a shared part leans on a driver",
+        {"drivers/planted_a.py": "", "drivers/wire/planted.py": "import agentos.drivers.planted_a\n"},
+    ),
+    (
         "gates",
         "a gate leans on another",
         {"gates/planted_a.py": "", "gates/planted_b.py": "import agentos.gates.planted_a\n"},
@@ -91,11 +96,23 @@ def test_a_planted_violation_is_caught(tree: Path, contract: str, wrong: str, fi
     for name, text in files.items():
         path = tree / "src/agentos" / name
         path.parent.mkdir(exist_ok=True)
+        (path.parent / "__init__.py").touch()
         path.write_text(text)
     result = lint(tree, contract)
     assert result.returncode == 1, f"{wrong}: not caught by {contract}\n{result.stdout}"
     assert "0 kept, 1 broken" in result.stdout
     assert "planted" in result.stdout
+
+
+def test_drivers_may_share_an_admitted_part(tree: Path) -> None:
+    wire = tree / "src/agentos/drivers/wire"
+    wire.mkdir(exist_ok=True)
+    (wire / "__init__.py").touch()
+    (wire / "planted.py").write_text("")
+    for name in ("planted_a", "planted_b"):
+        (tree / f"src/agentos/drivers/{name}.py").write_text("from agentos.drivers.wire import planted\n")
+    result = lint(tree, "drivers")
+    assert result.returncode == 0, result.stdout
 
 
 def test_every_contract_has_been_seen_to_fail() -> None:

@@ -55,7 +55,7 @@ check: dev ## what must hold before a commit: style, types, layers, tidiness, do
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(PYTEST) -n $(WORKERS) tests/test_tidy.py tests/test_docs.py $(PURE)
+	$(PYTEST) -n $(WORKERS) tests/test_tidy.py tests/test_docs.py tests/test_imports.py $(PURE)
 
 .PHONY: bench
 bench: dev ## measure; ARGS names what

@@ -45,7 +45,10 @@ def anchors(page: Path) -> set[str]:
 
 
 def missing_paths(page: Path) -> Iterator[str]:
-    """Paths in code quotes that are not there; a name in capitals stands for one that the reader chooses."""
+    """Paths in code quotes that are not there; a name in capitals stands for one that the reader chooses. A page made
+    from the sources quotes docstrings, which may speak of somebody else's tree."""
+    if page.parent.name == "reference":
+        return
     for word in re.findall(r"`([^`\s]+)`", prose(page.read_text())):
         if word.startswith(PARTS) and not re.search(r"[A-Z*{<]", word) and not (ROOT / word).exists():
             yield word

@@ -2,6 +2,8 @@
 
 Rule 1: a contract without a plant is a contract nobody has seen fail.
 Rule 2: plants go into a copy of the real tree, under names that are nobody's, so they keep working as modules land.
+Rule 3: a driver is a module that an entry point names. Drivers know nothing of each other, on any way round; what two of
+        them share is a part, which no entry point names.
 """
 
 import os
@@ -31,16 +33,6 @@ PLANTS = [
     ("kernel", "a page reads the kernel's tables", {"ui/planted.py": "import agentos.kernel\n"}),
     ("kernel", "boot goes around the machine", {"boot/planted.py": "from agentos.kernel import work\n"}),
     ("composition", "a command names a driver", {"ui/cli/planted.py": "from agentos import drivers\n"}),
-    (
-        "drivers",
-        "a driver leans on another",
-        {"drivers/planted_a.py": "", "drivers/planted_b.py": "from agentos.drivers import planted_a\n"},
-    ),
-    (
-        "drivers",
-        "a shared part leans on a driver",
-        {"drivers/planted_a.py": "", "drivers/wire/planted.py": "import agentos.drivers.planted_a\n"},
-    ),
     (
         "gates",
         "a gate leans on another",
@@ -104,16 +96,79 @@ def test_a_planted_violation_is_caught(tree: Path, contract: str, wrong: str, fi
     assert "planted" in result.stdout
 
 
-def test_drivers_may_share_an_admitted_part(tree: Path) -> None:
-    wire = tree / "src/agentos/drivers/wire"
-    wire.mkdir(exist_ok=True)
-    (wire / "__init__.py").touch()
-    (wire / "planted.py").write_text("")
-    for name in ("planted_a", "planted_b"):
-        (tree / f"src/agentos/drivers/{name}.py").write_text("from agentos.drivers.wire import planted\n")
-    result = lint(tree, "drivers")
-    assert result.returncode == 0, result.stdout
-
-
 def test_every_contract_has_been_seen_to_fail() -> None:
     assert {contract for contract, _, _ in PLANTS} == set(declared())
+
+
+# --- drivers ----------------------------------------------------------------------------------------------------------
+
+CHAINS = """
+import sys, grimp
+graph = grimp.build_graph("agentos", cache_dir=None)
+drivers = sys.argv[1:]
+for one in drivers:
+    for other in drivers:
+        if one != other and graph.chain_exists(importer=one, imported=other, as_packages=True):
+            print(one, "knows", other)
+"""
+
+
+def drivers(tree: Path) -> list[str]:
+    """Modules of ours that entry points name."""
+    groups = tomllib.loads((tree / "pyproject.toml").read_text())["project"]["entry-points"]
+    named = {target.split(":")[0] for group in groups.values() for target in group.values()}
+    return sorted(name for name in named if name.startswith("agentos.drivers."))
+
+
+def acquaintances(tree: Path) -> list[str]:
+    """Each driver that imports another, directly or through parts."""
+    shown = subprocess.run(
+        [sys.executable, "-c", CHAINS, *drivers(tree)],
+        cwd=tree,
+        env={**os.environ, "PYTHONPATH": str(tree / "src")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return shown.stdout.splitlines()
+
+
+def plant_drivers(tree: Path, files: dict[str, str]) -> None:
+    """Two drivers, `planted_a` and `planted_b`, with their entry points, and what else the files say."""
+    for name, text in {"planted_a": "", "planted_b": "", **files}.items():
+        (tree / f"src/agentos/drivers/{name}.py").write_text(text)
+    group = '[project.entry-points."agentos.sandbox"]\n'
+    settings = (tree / "pyproject.toml").read_text()
+    assert group in settings
+    entries = "".join(f'{name} = "agentos.drivers.{name}:Sample"\n' for name in ("planted_a", "planted_b"))
+    (tree / "pyproject.toml").write_text(settings.replace(group, group + entries))
+
+
+def test_no_driver_knows_another() -> None:
+    assert acquaintances(ROOT) == []
+
+
+def test_an_entry_point_names_a_module_that_is_there() -> None:
+    paths = {name: ROOT / "src" / name.replace(".", "/") for name in drivers(ROOT)}
+    assert [name for name, path in paths.items() if not path.with_suffix(".py").exists() and not path.is_dir()] == []
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"planted_b": "from agentos.drivers import planted_a\n"},
+        {"planted_b": "def a():\n    import agentos.drivers.planted_a\n"},
+        {"planted_b": "from . import planted_part\n", "planted_part": "from . import planted_a\n"},
+    ],
+    ids=["directly", "lazily", "through-a-part"],
+)
+def test_a_driver_that_leans_on_another_is_caught(tree: Path, files: dict[str, str]) -> None:
+    plant_drivers(tree, files)
+    assert acquaintances(tree) == ["agentos.drivers.planted_b knows agentos.drivers.planted_a"]
+
+
+def test_drivers_may_share_a_part(tree: Path) -> None:
+    lean = "from agentos.drivers import planted_part\n"
+    plant_drivers(tree, {"planted_a": lean, "planted_b": lean, "planted_part": ""})
+    assert acquaintances(tree) == []

@@ -124,8 +124,8 @@ def test_a_stale_reference_is_noticed(tmp_path: Path) -> None:
     for name in ("src", "scripts", "docs"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     ids = tmp_path / "src/agentos/abi/ids.py"
-    ids.write_text(ids.read_text().replace("Rule 1: ", "Rule 1: planted: "))
+    ids.write_text(ids.read_text().replace("Rule 1: ", "Rule 1: xyzzy "))
     result = fresh(tmp_path)
     assert result.returncode == 1
     assert "docs/reference/laws.md is out of date; run 'make docs'" in result.stdout
-    assert "planted" not in (tmp_path / "docs/reference/laws.md").read_text()
+    assert "xyzzy" not in (tmp_path / "docs/reference/laws.md").read_text()

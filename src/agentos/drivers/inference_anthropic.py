@@ -30,7 +30,7 @@ from agentos.ports.inference import Refused
 
 OFFICIAL_URL = "https://api.anthropic.com"
 _PATH = "/v1/messages"
-_CONTEXT_TOKENS_MAX = 200_000  # every current model has at least this
+CONTEXT_TOKENS_MAX = 200_000  # every current model has at least this
 # Models that still take a temperature, and those that have no output_config.format. Later ones are the other way
 # round, so a model that is not listed here is asked as the newest are.
 _SAMPLED = re.compile(r"^claude-(v1|2|3|instant|(opus|sonnet|haiku)-4-[0-6](-|$)|(opus|sonnet)-4-\d{8})")
@@ -50,7 +50,7 @@ class Anthropic:
         provider: str = "",
         zone: str = "",
         family: str = "",
-        context_tokens_max: int = _CONTEXT_TOKENS_MAX,
+        context_tokens_max: int = CONTEXT_TOKENS_MAX,
         has_tools: bool = True,
         takes_temperature: bool | None = None,
         json_by: str = "",

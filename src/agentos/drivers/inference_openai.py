@@ -17,7 +17,7 @@ from agentos.drivers.wire.families import family_of
 from agentos.drivers.wire.http import BOUNDS, Bounds, Endpoint, Secret, Wire, check_url, zone_of
 
 OFFICIAL_URL = "https://api.openai.com/v1"
-_CONTEXT_TOKENS_MAX = 128_000  # every current model of the official endpoint has at least this
+CONTEXT_TOKENS_MAX = 128_000  # every current model of the official endpoint has at least this
 # OpenAI's models that still sample by temperature. All later ones reason, and answer 400 to the field.
 _SAMPLED = re.compile(r"^(ft:)?(gpt-3|gpt-4|chatgpt-4)")
 
@@ -35,7 +35,7 @@ class OpenAI:
         provider: str = "",
         zone: str = "",
         family: str = "",
-        context_tokens_max: int = _CONTEXT_TOKENS_MAX,
+        context_tokens_max: int = CONTEXT_TOKENS_MAX,
         has_tools: bool = True,
         has_json_mode: bool = True,
         takes_temperature: bool | None = None,

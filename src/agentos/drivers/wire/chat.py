@@ -1,6 +1,6 @@
 """A generation over Chat Completions, whole or streamed. Both the remote and the local driver speak through here."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from agentos.abi.inference import Abilities, Answer, Delta, Request
@@ -32,7 +32,7 @@ class Chat:
         self._check(raw)
         return openai.answer_of(raw, model=model, provider=self._provider)
 
-    async def stream(self, request: Request, *, key: str) -> AsyncIterator[Delta | Answer]:
+    async def stream(self, request: Request, *, key: str) -> AsyncGenerator[Delta | Answer, None]:
         check_abilities(request, self._abilities, self._name)
         model = request.model or self._model
         body = openai.body_of(request, model=model, accent=self._accent, is_streamed=True)

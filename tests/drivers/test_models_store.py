@@ -1,14 +1,15 @@
 """The model store: nothing has the final name that has not the right hash, whoever it came from."""
 
 import fcntl
-import functools
 import hashlib
 import os
+import shutil
 import threading
 import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -193,8 +194,7 @@ def test_a_source_package_is_not_built(store: Store, wheelhouse: Path) -> None:
 def test_a_full_disk_is_said_before_the_first_byte(
     store: Store, hub: tuple[str, list[str], list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usage = functools.partial(type(models_store.shutil.disk_usage("/")), 10**9, 10**9)
-    monkeypatch.setattr(models_store.shutil, "disk_usage", lambda _: usage(len(CONTENT)))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=len(CONTENT)))
     with pytest.raises(NoSpace, match="AGENTOS_CACHE"):
         store.pull(model(Url(hub[0])))
     assert hub[1] == []
@@ -227,4 +227,12 @@ def test_the_environment_says_where_models_lie_and_which_file_is_ones_own() -> N
     assert cache_root({"AGENTOS_CACHE": "/c", "HOME": "/h"}) == Path("/c/models")
     assert cache_root({"XDG_CACHE_HOME": "/x", "HOME": "/h"}) == Path("/x/agentos/models")
     assert cache_root({"HOME": "/h"}) == Path("/h/.cache/agentos/models")
-    assert sources_of(model(), {"AGENTOS_MODEL_FILE": "/m"})[0] == File("/m")
+    assert sources_of(model(), {"AGENTOS_MODEL_FILE": "/m"}) == (File("/m"),)
+
+
+def test_packages_of_unknown_uploaders_are_asked_only_when_that_is_wanted() -> None:
+    known = sources_of(models_store.QWEN_CODER, {})
+    assert not any(isinstance(source, PartWheels) for source in known)
+    (carrier,) = set(sources_of(models_store.QWEN_CODER, {}, with_carriers=True)) - set(known)
+    assert isinstance(carrier, PartWheels)
+    assert len(carrier.names) == 22

@@ -425,7 +425,13 @@ class AnthropicFace(Face):
 
     def whole(self, line: Line, answer: Answer) -> dict[str, Any]:
         stop = "tool_use" if self._answer_tool else _ANTHROPIC_STOPS[answer.stop]
-        found = {"id": "msg_1", "type": "message", "role": "assistant", "model": answer.model, "stop_sequence": None}
+        found: dict[str, Any] = {
+            "id": "msg_1",
+            "type": "message",
+            "role": "assistant",
+            "model": answer.model,
+            "stop_sequence": None,
+        }
         found |= {"content": self._blocks(answer), "stop_reason": stop}
         counted = self.usage(line, answer)
         return found if counted is None else {**found, "usage": counted}

@@ -200,15 +200,11 @@ class Local:
     async def _first_line(self, stdout: asyncio.StreamReader) -> bytes:
         """The line that says where it listens, b"" when the process ended first; tells the time while it waits."""
         megabytes = self._model_path.stat().st_size >> 20
-        reading = asyncio.ensure_future(stdout.readline())
-        try:
-            for waited_s in range(0, self._bound.start_s, _TELL_EVERY_S):
-                self._progress(f"loading {self._model} ({megabytes} MB), {waited_s} s")
-                done, _ = await asyncio.wait({reading}, timeout=_TELL_EVERY_S)
-                if done:
-                    return reading.result()
-        finally:
-            reading.cancel()
+        for waited_s in range(0, self._bound.start_s, _TELL_EVERY_S):
+            self._progress(f"loading {self._model} ({megabytes} MB), {waited_s} s")
+            with suppress(TimeoutError):  # nothing is lost: a line that is not whole stays in the reader
+                async with asyncio.timeout(_TELL_EVERY_S):
+                    return await stdout.readline()
         raise Unreachable(f"{self._model} was not loaded after start_s = {self._bound.start_s} s; raise it")
 
     def _connect(self, process: asyncio.subprocess.Process, log: IO[bytes], endpoint: Endpoint) -> _Child:

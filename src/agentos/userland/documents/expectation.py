@@ -74,6 +74,11 @@ def build(got: dict[str, Any], node: source.Node, field: str, faults: Faults) ->
     for fact in sorted(both):
         line = source.at(node, "excludes").line
         faults.add(line, field, found=f"'{shown(fact)}' in contains and in excludes: nothing can pass")
+    for name in ("contains", "excludes", "starts"):
+        facts = (got[name],) if isinstance(got.get(name), str) else got.get(name, ())
+        for fact in (fact for fact in facts if not all(_plain(way) for way in fact.split("|"))):
+            line = source.at(node, name).line
+            faults.add(line, f"{field}.{name}", expected="words", found=f"'{shown(fact)}', which any text holds")
     rest = {name: got[name] for name in ("headings", "contains", "excludes", "starts", "fields") if name in got}
     return Expectation(words_min=least, words_max=most, **rest)
 

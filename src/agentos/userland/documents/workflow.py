@@ -165,7 +165,7 @@ def parse(raw: bytes | str, file: str = "workflow.yaml", *, agents: Mapping[str,
         raise Malformed(faults.items)
     graph = _graph(root, got, faults)
     _check_graph(graph, faults)
-    steps = [_step(node, drawn, faults) for node, drawn in zip(_steps(root), graph.steps, strict=True)]
+    steps = [_step(drawn.node, drawn, f"steps[{n}]", faults) for n, drawn in enumerate(graph.steps, 1)]
     if agents is not None:
         _check_agents(root, agents, faults)
     faults.close()
@@ -339,14 +339,14 @@ def _upstream(result: str, needs: Mapping[str, tuple[str, ...]]) -> set[str]:
 # ---- steps -------------------------------------------------------------------------------------------------------
 
 
-def _step(node: source.Node, drawn: _Drawn, faults: Faults) -> Step | None:
+def _step(node: source.Node, drawn: _Drawn, where: str, faults: Faults) -> Step | None:
     """The step; None where its shape is at fault, which is noted already."""
     scratch = Faults(faults.file)
     got = read(STEP, node, "", scratch)
     if scratch.items:
         return None
     rest = {name: got[name] for name in ("output", "attempts") if name in got}
-    expectation = build_expectation(got.get("check", {}), source.at(node, "check"), f"steps '{drawn.id}' check", faults)
+    expectation = build_expectation(got.get("check", {}), source.at(node, "check"), f"{where}.check", faults)
     return Step(
         id=got["id"], agent=got["agent"], needs=drawn.needs, values=got.get("with", {}), expectation=expectation, **rest
     )

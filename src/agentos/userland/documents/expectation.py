@@ -26,7 +26,6 @@ KINDS: Final[dict[str, tuple[type, ...]]] = {
     "mapping": (dict,),
 }
 
-_HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]+(.*?)[ \t#]*$", re.MULTILINE)
 _FENCED = re.compile(r"```[a-z]*\n(.*?)```", re.DOTALL)
 _DASHES = str.maketrans({"‐": "-", "‑": "-", "–": "-", "—": "-", "’": "'", "“": '"', "”": '"'})
 
@@ -99,8 +98,7 @@ def complaints(expectation: Expectation, text: str) -> tuple[str, ...]:
 
 
 def _about_headings(wanted: tuple[str, ...], text: str) -> list[str]:
-    bare = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
-    found = [_plain(match[1]).rstrip(":") for match in _HEADING.finditer(bare)]
+    found = [_plain(line.title).rstrip(":") for line in source.scan(text)[0] if line.level]
     missing = [f"the heading '{one}' is missing" for one in wanted if _plain(one) not in found]
     places = [found.index(_plain(one)) for one in wanted if _plain(one) in found]
     if not missing and places != sorted(places):

@@ -29,7 +29,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Text(Shape, frozen=True, kw_only=True):
-    """A text. With `choices` one of them; with `is_loose` any scalar, read as it was written."""
+    """A text. With `choices` one of them; with `is_loose` any scalar, read as it was written, blank or not."""
 
     chars_max: int = 200  # one line of prose
     pattern: str = LINE
@@ -165,7 +165,7 @@ def _read_text(shape: Text, node: Node, field: str, faults: Faults) -> Any:
         return _miss(faults, node, field, expects(shape), near=nearest(text, shape.choices))
     if len(text) > shape.chars_max:
         return _miss(faults, node, field, f"at most {shape.chars_max} characters", found=f"{len(text)} characters")
-    if shape.choices or (not text and (shape.is_blank_ok or shape.is_loose)):
+    if shape.choices or shape.is_loose or (not text.strip() and shape.is_blank_ok):
         return text
     return text if re.fullmatch(_pattern(shape), text) else _miss(faults, node, field, expects(shape))
 

@@ -38,7 +38,7 @@ _WORDS: dict[str, tuple[str, object]] = {
     **dict.fromkeys(("false", "False", "FALSE"), ("flag", False)),
 }
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
-_HEADING = re.compile(r" {0,3}(#{1,6})[ \t]+(.*?)(?:[ \t]+#+)?[ \t]*")
+_HEADING = re.compile(r" {0,3}(#{1,6})[ \t]+")
 
 # What the parser says, and what the person can do about it. The first match counts.
 _YAML_PROBLEMS = (
@@ -78,6 +78,14 @@ class Document(NamedTuple):
     front: Node  # the mapping between the two `---`; its line is 1
     body: str  # all after it, line ends as \n
     body_line: int  # the line of the file on which the body starts
+
+
+class Line(NamedTuple):
+    """A line of Markdown."""
+
+    text: str
+    level: int  # 1 to 6 for a heading outside code, else 0
+    title: str
 
 
 class Section(NamedTuple):
@@ -150,21 +158,42 @@ def sections(body: str, first_line: int, known: frozenset[str], faults: Faults) 
     A heading deeper than the section it stands in belongs to that section's text, unless its title is in `known`.
     """
     found: list[tuple[str, int, int, list[str]]] = [("", 0, first_line, [])]
-    fence, fence_line = "", 0
-    for number, line in enumerate(body.split("\n"), first_line):
+    lines, open_fence = scan(body)
+    for number, line in enumerate(lines, first_line):
+        if line.level and _opens(line, level=found[-1][1], known=known):
+            found.append((line.title, line.level, number, []))
+        else:
+            found[-1][3].append(line.text)
+    if open_fence is not None:
+        faults.add(first_line + open_fence, found="a code fence that is never closed")
+    return [Section(title, level, trimmed("\n".join(text)), line) for title, level, line, text in found]
+
+
+def scan(text: str) -> tuple[list[Line], int | None]:
+    """The lines, each with its heading if it is one, and the index of a code fence that is never closed."""
+    lines: list[Line] = []
+    fence, opened = "", None
+    for number, line in enumerate(text.split("\n")):
+        level, title = (0, "") if fence else _heading(line)
+        lines.append(Line(line, level, title))
         if mark := _FENCE.fullmatch(line):
             if not fence:
-                fence, fence_line = mark[1], number
+                fence, opened = mark[1], number
             elif mark[1].startswith(fence) and not mark[2].strip():
-                fence = ""
-        head = None if fence else _HEADING.fullmatch(line)
-        if head and _opens(head, level=found[-1][1], known=known):
-            found.append((head[2], len(head[1]), number, []))
-        else:
-            found[-1][3].append(line)
-    if fence:
-        faults.add(fence_line, found="a code fence that is never closed")
-    return [Section(title, level, trimmed("\n".join(text)), line) for title, level, line, text in found]
+                fence, opened = "", None
+    return lines, opened
+
+
+def _heading(line: str) -> tuple[int, str]:
+    """Level and title; (0, "") where the line is no heading. By hand, since a pattern needs quadratic time for it."""
+    mark = _HEADING.match(line)
+    if not mark:
+        return 0, ""
+    title = line[mark.end() :].strip()
+    bare = title.rstrip("#")
+    if not bare or bare[-1] in " \t":  # a closing run of signs stands apart from the title
+        title = bare.rstrip()
+    return (len(mark[1]), title) if title else (0, "")
 
 
 def folded(title: str) -> str:
@@ -210,9 +239,8 @@ def _item(node: Node, index: int) -> Node | None:
     return node.value[index] if node.kind == "list" and index < len(node.value) else None
 
 
-def _opens(head: re.Match[str], *, level: int, known: frozenset[str]) -> bool:
-    own = len(head[1])
-    return bool(head[2]) and own <= 3 and (folded(head[2]) in known or level == 0 or own <= level)
+def _opens(line: Line, *, level: int, known: frozenset[str]) -> bool:
+    return line.level <= 3 and (folded(line.title) in known or level == 0 or line.level <= level)
 
 
 def _too_long(file: str, length: int, limit: str, bound: int) -> Malformed:
@@ -246,8 +274,8 @@ def _compose(text: str, faults: Faults, *, first_line: int) -> Node:
 def _explain(error: Any, file: str, first_line: int) -> Malformed:
     said = f"{error.context or ''} {error.problem or ''}"
     words = next((words for pattern, words in _YAML_PROBLEMS if re.search(pattern, said)), shown(said.strip()))
-    is_open = words.endswith(("closed", "closed, or a missing ','"))  # then the start is what the person looks for
-    mark = (error.context_mark if is_open else None) or error.problem_mark or error.context_mark
+    is_at_start = "never closed" in words or "neither" in words  # where it began is what the person looks for
+    mark = (error.context_mark if is_at_start else None) or error.problem_mark or error.context_mark
     return fail(file, first_line + (mark.line if mark else 0), expected="YAML", found=words)
 
 

@@ -10,6 +10,7 @@ everything else here keeps the work between two syncs small.
 Rule 1: the lock file is locked before the database is opened; it names the owner's os pid. The lock dies with its owner.
 Rule 2: SQLite's own exclusive mode is on as well, so no shell or backup program can write or checkpoint beside us
         (two connections doing that corrupted logs in SQLite 3.7.0 to 3.51.2), and no shared memory file is needed.
+        It holds between processes only: a second SQLite library in this one (Python's sqlite3) must not open the file.
 Rule 3: after any error while writing, the connection is closed without a checkpoint and every call raises `Failed`.
         After a failed sync the kernel may have dropped the dirty pages and report success the next time, so a retry
         would lie; only what a new process reads back is known.
@@ -56,10 +57,10 @@ CREATE TABLE events(
 CREATE TABLE by_order("order" TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY("order", seq)) WITHOUT ROWID;
 CREATE TABLE by_caller(caller TEXT NOT NULL, type TEXT NOT NULL, seq INTEGER NOT NULL,
   PRIMARY KEY(caller, type, seq)) WITHOUT ROWID;
-CREATE TABLE indexed(seq INTEGER NOT NULL);
+CREATE TABLE progress(indexed INTEGER NOT NULL, flushes INTEGER NOT NULL);
 CREATE TABLE snapshots(id INTEGER PRIMARY KEY, seq INTEGER NOT NULL, tag TEXT NOT NULL, body BLOB NOT NULL);
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-INSERT INTO indexed VALUES(0);
+INSERT INTO progress VALUES(0, 0);
 """
 INSERT = f"INSERT INTO events VALUES({', '.join('?' * len(Row._fields))})"  # columns stand in the order of Row's fields
 INDEX = (
@@ -85,7 +86,10 @@ class SqliteJournal:
         self._path = path
         self._fault = ""
         self._is_full = True  # PRAGMA synchronous is FULL, else NORMAL
+        self._is_unsynced = True  # so may be what an earlier process left behind when it died
         self._log_pages = 0
+        self._last = 0
+        self._indexed = 0  # the lookup tables hold the rows up to here
         self._lock = _lock(path)
         try:
             self._db = self._open(vfs)
@@ -94,8 +98,8 @@ class SqliteJournal:
             raise
 
     def append(self, rows: Sequence[Row], *, is_durable: bool) -> None:
-        if not rows and not is_durable:
-            self._ready()
+        self._ready()
+        if not rows and not (is_durable and self._is_unsynced):
             return
         end = self._last + len(rows)
         assert [row.seq for row in rows] == list(range(self._last + 1, end + 1)), f"rows must go on from {self._last}"
@@ -105,12 +109,12 @@ class SqliteJournal:
             if rows:
                 db.executemany(INSERT, rows)
             else:
-                self._touch()
+                self._flush()
             if end - self._indexed >= INDEX_LAG:
                 self._index(end)
             db.execute("COMMIT")
             self._last = end
-            self._checkpoint_if_due()
+            self._committed()
 
     def last(self) -> Row | None:
         self._ready()
@@ -134,6 +138,7 @@ class SqliteJournal:
 
         What the file system or the medium keeps of overwritten blocks is out of reach here.
         """
+        self._ready()
         assert all(1 <= seq <= self._last for seq in seqs), "only stored rows can be erased"
         with self._device("erase in") as db:
             self._set_full(True)
@@ -143,8 +148,10 @@ class SqliteJournal:
             db.execute("COMMIT")
             db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
             self._log_pages = 0
+            self._is_unsynced = False
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
+        self._ready()
         assert snapshot.seq <= self._last, "a snapshot folds stored rows only"
         with self._device("save a snapshot in") as db:
             self._set_full(False)
@@ -153,7 +160,7 @@ class SqliteJournal:
             keep = "SELECT id FROM snapshots ORDER BY id DESC LIMIT ?"
             db.execute(f"DELETE FROM snapshots WHERE id NOT IN ({keep})", (SNAPSHOTS_MAX,))
             db.execute("COMMIT")
-            self._checkpoint_if_due()
+            self._committed()
 
     def load_snapshot(self, tag: str) -> Snapshot | None:
         with self._device("read") as db:
@@ -172,7 +179,7 @@ class SqliteJournal:
         with self._device("write") as db:
             self._set_full(True)
             db.execute("INSERT INTO meta VALUES(?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (key, value))
-            self._checkpoint_if_due()
+            self._committed()
 
     def verify_storage(self) -> None:
         """Read every page. `Corrupt` if the file's structure, its sequence or its lookup tables contradict themselves.
@@ -225,13 +232,13 @@ class SqliteJournal:
                 db.close(True)
                 raise
         except (apsw.CorruptError, apsw.NotADBError) as error:
-            raise Corrupt(f"{self._path} is not a readable journal: {error}; {RESTORE}") from error
+            raise Corrupt(f"{self._path} is not a readable journal: {_say(error)}; {RESTORE}") from error
         except apsw.BusyError as error:
             raise Locked(
                 f"journal {self._path} is open in another program (a database shell?); close it there"
             ) from error
         except apsw.Error as error:
-            raise Failed(f"journal {self._path} could not be opened: {error}; look at the disk") from error
+            raise Failed(f"journal {self._path} could not be opened: {_say(error)}; look at the disk") from error
         return db
 
     def _prepare(self, db: apsw.Connection) -> None:
@@ -252,8 +259,8 @@ class SqliteJournal:
         db.set_wal_hook(self._note_log)
         if is_new:
             self._create(db)
-        self._last: int = db.execute("SELECT coalesce(max(seq), 0) FROM events").get
-        self._indexed: int = db.execute("SELECT seq FROM indexed").get
+        self._last = db.execute("SELECT coalesce(max(seq), 0) FROM events").get
+        self._indexed = db.execute("SELECT indexed FROM progress").get
 
     def _refuse_foreign(self, db: apsw.Connection) -> bool:
         """True for an empty file; raise unless it is empty or a journal of a format this program reads."""
@@ -288,15 +295,18 @@ class SqliteJournal:
             self._db.pragma("synchronous", "FULL" if is_full else "NORMAL")
             self._is_full = is_full
 
-    def _touch(self) -> None:
-        """Write a page, that the commit has something to sync, and with it all that the log already holds."""
-        self._db.execute("UPDATE indexed SET seq = seq")
+    def _flush(self) -> None:
+        """Change a page, that a commit has something to sync, and with it all that the log already holds.
+
+        The value must change: SQLite leaves a page alone that is written with what it holds.
+        """
+        self._db.execute("UPDATE progress SET flushes = flushes + 1")
 
     def _index(self, end: int) -> None:
         """Sort the rows not yet in the lookup tables into them, inside the open transaction."""
         for statement in INDEX:
             self._db.execute(statement, (self._indexed,))
-        self._db.execute("UPDATE indexed SET seq = ?", (end,))
+        self._db.execute("UPDATE progress SET indexed = ?", (end,))
         self._indexed = end
 
     def _index_tail(self) -> None:
@@ -308,13 +318,15 @@ class SqliteJournal:
             db.execute("BEGIN")
             self._index(self._last)
             db.execute("COMMIT")
-            self._checkpoint_if_due()
+            self._committed()
 
     def _note_log(self, _db: apsw.Connection, _name: str, pages: int) -> int:
         self._log_pages = pages
         return apsw.SQLITE_OK
 
-    def _checkpoint_if_due(self) -> None:
+    def _committed(self) -> None:
+        """Note what the commit left unsynced, and fold the log if it has grown."""
+        self._is_unsynced = not self._is_full
         if self._log_pages >= LOG_PAGES:
             self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             self._log_pages = 0
@@ -344,10 +356,12 @@ class SqliteJournal:
         try:
             yield db
         except (apsw.CorruptError, apsw.NotADBError) as error:
-            self._stop(f"journal {self._path} is damaged: {error}; {RESTORE}")
+            self._stop(f"journal {self._path} is damaged: {_say(error)}; {RESTORE}")
             raise Corrupt(self._fault) from error
         except apsw.Error as error:
-            self._stop(f"could not {verb} journal {self._path}: {error}; free or repair the disk, then start again")
+            self._stop(
+                f"could not {verb} journal {self._path}: {_say(error)}; free or repair the disk, then start again"
+            )
             raise Failed(self._fault) from error
         except BaseException as error:
             self._stop(f"could not {verb} journal {self._path}: {error!r}; start again")
@@ -362,6 +376,10 @@ class SqliteJournal:
 
 
 RESTORE = "keep the file as it is and restore the workspace from a backup"
+
+
+def _say(error: apsw.Error) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def refuse_old_sqlite(version: str) -> None:

@@ -7,7 +7,7 @@ Two layouts are known, cgroup v2 and the older v1; which of them is writable, is
     v2   the nearest ancestor of our own group whose children have the controllers, /agentos-N
 
 Rule 1: no process but the sandbox's is moved, and no existing group is changed.
-Rule 2: a group is removed when the command is dead; one left by a crash is empty, and costs a directory.
+Rule 2: a group is removed when the command is dead; one left by a crash is empty, and removed by who comes next.
 """
 
 import contextlib
@@ -22,6 +22,8 @@ _OWN = Path("/proc/self/cgroup")
 # A group is busy until its last process is gone, which its caller has seen; what remains is the kernel's own tidying.
 _REMOVE_WAIT_NS = 100_000_000
 _REMOVE_TICK_S = 0.002
+# A group is empty between its making and the first process in it, which is well under this.
+_LEFT_BEHIND_S = 60
 
 _counter = itertools.count(1)
 
@@ -79,6 +81,7 @@ def parents() -> tuple[tuple[Path, ...], bool] | None:
     unified, old = _parents_unified(), _parents_old()
     for found, is_unified in ((old, False), (unified, True)):
         if found and _can_limit(found, is_unified):
+            _sweep(found)
             return found, is_unified
     return None
 
@@ -95,6 +98,16 @@ def create(found: tuple[Path, ...], *, is_unified: bool) -> Group:
         Group(tuple(made), is_unified=is_unified).remove()
         raise
     return Group(tuple(made), is_unified=is_unified)
+
+
+def _sweep(found: tuple[Path, ...]) -> None:
+    """Groups of processes that are gone are gone too. Only an empty group can be removed, so nothing alive is hurt."""
+    for folder in (folder for parent in found for folder in parent.glob("agentos-*-*")):
+        owner = folder.name.split("-")[1]
+        with contextlib.suppress(OSError):
+            is_old = time.time() - folder.stat().st_mtime > _LEFT_BEHIND_S
+            if is_old and not Path("/proc", owner).exists():
+                folder.rmdir()
 
 
 def _can_limit(found: tuple[Path, ...], is_unified: bool) -> bool:

@@ -53,8 +53,9 @@ SHM_BYTES_MAX = 64 << 20
 # Compilers and test runners stay below a thousand open files; the descriptor table itself is kernel memory.
 FILES_MAX = 4096
 # Building namespaces takes milliseconds; a loaded machine gets a thousand times that before we call it broken.
-_SETUP_WAIT_S = 20.0
-# Death by SIGKILL takes milliseconds; longer means a process in uninterruptible sleep, which nobody can end.
+_SETUP_WAIT_S = 10.0
+# Death by SIGKILL takes milliseconds; longer means a process in uninterruptible sleep, which nobody can end. Twice
+# the above, for a cancelled start is first let run to where it ends by itself.
 _DEATH_WAIT_S = 20.0
 # A fork loop makes a few hundred processes in this time; reading a small tree takes well under one of it.
 _METER_TICK_S = 0.05
@@ -146,14 +147,22 @@ class NativeSandbox:
             return Level("none", False, missing)
         if self._is_grouped:
             self._groups = sandbox_cgroup.parents()
+        missing = self._run_true()
+        if missing and self._groups:
+            self._groups = None  # a group that can be made but not entered is none
+            missing = self._run_true()
+        if missing:
+            return Level("none", False, missing)
+        holes = _HOLES if self._groups else _HOLES + _HOLES_UNGROUPED
+        return Level("bubblewrap", True, (), (*holes, _HOLE_ROOT) if os.geteuid() == 0 else holes)
+
+    def _run_true(self) -> tuple[str, ...]:
+        """What is missing for `true` to run; () if it ran."""
         try:
             found = _run_elsewhere(self, Command(("true",), cwd="/"))
         except Unavailable as refusal:
-            return Level("none", False, (*_closed_sysctls(), str(refusal)))
-        if found.status != 0:
-            return Level("none", False, (f"a sandbox in which `true` ends with 0; it ended with {found.status}",))
-        holes = _HOLES if self._groups else _HOLES + _HOLES_UNGROUPED
-        return Level("bubblewrap", True, (), (*holes, _HOLE_ROOT) if os.geteuid() == 0 else holes)
+            return (*_closed_sysctls(), str(refusal))
+        return () if found.status == 0 else (f"a sandbox in which `true` ends with 0; it ended with {found.status}",)
 
     async def _run(self, command: Command) -> Exit:
         assert self._bwrap is not None, "checked by probe"
@@ -649,14 +658,16 @@ class _Cell:
     async def bury(self) -> None:
         """Nothing of it lives. Not to be interrupted: a cancellation is raised when that is so."""
         self._kill()
-        deadline = time.monotonic() + _DEATH_WAIT_S
+        began = time.monotonic()
         is_cancelled = False
         while pending := [end for end in self._ends if not end.done()]:
-            left_s = deadline - time.monotonic()
-            if left_s <= 0:
+            waited_s = time.monotonic() - began
+            if waited_s > _DEATH_WAIT_S:
                 raise RuntimeError(f"sandbox of pid {self._pid_1} is not dead {_DEATH_WAIT_S:.0f} s after SIGKILL")
+            if waited_s > _SETUP_WAIT_S:
+                self._kill_monitor()
             try:
-                await asyncio.wait(pending, timeout=left_s)
+                await asyncio.wait(pending, timeout=1.0)
             except asyncio.CancelledError:
                 is_cancelled = True
         if self._pid_1_fd >= 0:
@@ -665,14 +676,22 @@ class _Cell:
             raise asyncio.CancelledError
 
     def _kill(self) -> None:
+        """Pid 1 gets SIGKILL, or where it is not known yet, the end of its stdin, on which it ends by itself.
+
+        The monitor is left alone: killed while its child waits for the first word from it, it leaves that child
+        waiting for ever.
+        """
         self._close_theirs()
         if self._go >= 0:
-            os.close(self._go)  # a pid 1 that has not heard the word ends itself
+            os.close(self._go)
             self._go = -1
         if self._pid_1_fd >= 0:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pid_1_fd, signal.SIGKILL)
-        if self._monitor is not None and not self._exited.done() and self._pid_1_fd < 0:
+
+    def _kill_monitor(self) -> None:
+        """The last resort, for a bwrap that hangs while building (a dead network mount, say)."""
+        if self._monitor is not None and not self._exited.done():
             self._monitor.kill()
 
     def _complaint(self) -> str:

@@ -206,10 +206,18 @@ class SearchFiles:
         right="fs.read",
     )
 
-    def __init__(self, sandbox: Sandbox, *, binds: tuple[Bind, ...] = (), python: str = sys.executable) -> None:
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        *,
+        binds: tuple[Bind, ...] = (),
+        python: str = sys.executable,
+        limits: Limits = SEARCH_LIMITS,
+    ) -> None:
         self._sandbox = sandbox
         self._binds = binds  # what that Python needs inside
         self._python = python
+        self._limits = limits
 
     async def run(self, arguments: dict[str, object], *, root: Path, key: str) -> Result:
         try:
@@ -231,7 +239,7 @@ class SearchFiles:
         return Command(
             argv=(self._python, "-I", "-S", "-c", script, pattern, path, flags),
             binds=(*self._binds, Bind(root, _INSIDE)),
-            limits=SEARCH_LIMITS._replace(output_bytes_max=4 * HITS_MAX * HIT_CHARS_MAX),
+            limits=self._limits._replace(output_bytes_max=4 * HITS_MAX * HIT_CHARS_MAX),
         )
 
 

@@ -37,24 +37,10 @@ class Forge(Protocol):
     name: str
 
     async def resolve(self, repository: Path, ref: str) -> str: ...  # commit id
-<<<<<<< HEAD
     async def checkout(self, repository: Path, commit: str, target: Path) -> None: ...  # fresh copy, no shared config
     async def discard(self, target: Path) -> None: ...
     async def seal(self, target: Path, *, base: str, scope: Scope, message: str, stamp: Stamp) -> Change: ...
     async def export(self, repository: Path, commit: str, target: Path) -> None: ...  # plain files, no .git, no links
     async def fetch_into(self, repository: Path, target: Path, commit: str) -> None: ...  # a sealed commit's objects
-=======
-    async def checkout(
-        self, repository: Path, commit: str, target: Path
-    ) -> None: ...  # fresh working copy, no shared config
-    async def discard(self, target: Path) -> None: ...
-    async def seal(self, target: Path, *, base: str, scope: Scope, message: str, stamp: Stamp) -> Change: ...
-    async def export(
-        self, repository: Path, commit: str, target: Path
-    ) -> None: ...  # plain files, no .git, links refused
-    async def fetch_into(
-        self, repository: Path, target: Path, commit: str
-    ) -> None: ...  # objects of a sealed commit into the repository
->>>>>>> sandbox
     async def move_ref(self, repository: Path, ref: str, *, old: str | None, new: str | None, why: str) -> None: ...
     async def diff(self, repository: Path, base: str, commit: str) -> str: ...  # unified text, for people and models

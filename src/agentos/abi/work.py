@@ -58,13 +58,7 @@ class Command(_Check, frozen=True):
     argv: tuple[str, ...]
     must_fail_on_base: bool = True  # red first: shown to fail on the base before the work starts
     timeout_s: int = 300
-<<<<<<< HEAD
-    tests: tuple[
-        str, ...
-    ] = ()  # test ids that must pass; empty means those that were red on base plus all green before
-=======
     tests: tuple[str, ...] = ()  # ids that must pass; empty means all red on base and all green before
->>>>>>> repo
 
 
 class Unchanged(_Check, frozen=True):

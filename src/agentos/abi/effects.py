@@ -93,7 +93,17 @@ class MoveRef(Effect, frozen=True, tag="move_ref"):
     commit: str
 
 
-AnyEffect = Generate | RunTool | Checkout | Seal | RunCheck | MoveRef
+class ApplyChange(Effect, frozen=True, tag="apply_change"):
+    """Bring a commit into the files of a checkout, or take it out again by its receipt."""
+
+    order: OrderId
+    repository: str
+    commit: str
+    base: str
+    undoes: str = ""  # the receipt to reverse; "" applies
+
+
+AnyEffect = ApplyChange | Generate | RunTool | Checkout | Seal | RunCheck | MoveRef
 
 REPEAT: dict[type[Effect], Repeat] = {
     Generate: Repeat.COSTLY,
@@ -101,6 +111,7 @@ REPEAT: dict[type[Effect], Repeat] = {
     Seal: Repeat.IDEMPOTENT,
     RunCheck: Repeat.PURE,
     MoveRef: Repeat.QUERYABLE,
+    ApplyChange: Repeat.ONCE,
 }
 
 DEVICE: dict[type[Effect], str] = {
@@ -110,6 +121,7 @@ DEVICE: dict[type[Effect], str] = {
     Seal: "forge",
     RunCheck: "check",
     MoveRef: "forge",
+    ApplyChange: "forge",
 }
 
 
@@ -155,6 +167,13 @@ class Checked(Outcome, frozen=True, tag="checked"):
     finding: Finding
 
 
+class Applied(Outcome, frozen=True, tag="applied"):
+    """The checkout is changed; the receipt reverses it."""
+
+    receipt: str
+    paths: tuple[str, ...] = ()
+
+
 class Moved(Outcome, frozen=True, tag="moved"):
     pass
 
@@ -179,7 +198,7 @@ class Unknown(Outcome, frozen=True, tag="unknown"):
     fact: str = ""
 
 
-AnyOutcome = Answered | ToolEnded | CheckedOut | Sealed | Checked | Moved | Failed | Cancelled | Unknown
+AnyOutcome = Answered | ToolEnded | CheckedOut | Sealed | Checked | Moved | Applied | Failed | Cancelled | Unknown
 
 
 class Launch(msgspec.Struct, frozen=True, tag="launch", tag_field="order"):

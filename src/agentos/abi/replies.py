@@ -111,6 +111,14 @@ class Judged(Reply, frozen=True, tag="judged"):
     detail: str = ""  # for the worker: what failed, bounded
 
 
+class Applied(Reply, frozen=True, tag="applied"):
+    """The checkout was changed."""
+
+    order: OrderId
+    receipt: str
+    paths: tuple[str, ...] = ()
+
+
 class Standing(Reply, frozen=True, tag="standing"):
     """How an order stands."""
 
@@ -146,6 +154,7 @@ AnyReply = (
     | Begun
     | Judged
     | Standing
+    | Applied
 )
 
 

@@ -54,6 +54,7 @@ from agentos.abi.events.process import (
 from agentos.abi.events.work import (
     AttemptBegun,
     AttemptEnded,
+    ChangeApplied,
     ClosingBegun,
     ContentAttested,
     ContentPresented,
@@ -77,7 +78,7 @@ from agentos.abi.events.work import (
 from agentos.abi.ids import CallId
 from agentos.kernel import budget, capability, effects, ipc, lease, process, schedule, supervise, timer
 from agentos.kernel.state import Parked, Process, State
-from agentos.kernel.work import evidence, gate, order
+from agentos.kernel.work import delivery, evidence, gate, order
 
 Applier = Callable[[State, Any, int], None]
 
@@ -170,6 +171,7 @@ APPLY: dict[type[Event], Applier] = {
     ClosingBegun: gate.apply_closing,
     OrderClosed: order.apply_over,
     OrderJudged: order.apply_over,
+    ChangeApplied: delivery.apply_applied,
     OrderCancelled: order.apply_over,
     QuestionAsked: gate.apply_question,
     QuestionDecided: gate.apply_decided,

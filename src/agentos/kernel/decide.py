@@ -31,7 +31,7 @@ from agentos.abi.calls.kernel import (
 )
 from agentos.abi.calls.lease import Acquire, Derive, Release, Renew, Revoke, Sleep
 from agentos.abi.calls.process import Await, Checkpoint, Exit, Kill, Note, Spawn, Whoami
-from agentos.abi.calls.work import Attest, Begin, Cancel, Decide, Escalate, Look, Present, Raise, Submit
+from agentos.abi.calls.work import Apply, Attest, Begin, Cancel, Decide, Escalate, Look, Present, Raise, Submit, Undo
 from agentos.abi.events.call import CallRefused
 from agentos.abi.ids import KERNEL
 from agentos.abi.limits import value
@@ -39,7 +39,7 @@ from agentos.abi.refusals import Closed, Exhausted, Refusal, Stale
 from agentos.kernel import capability, effects, inference, ipc, lease, process, schedule, supervise, timer
 from agentos.kernel.decision import Decision, Entry, Ruling
 from agentos.kernel.state import State
-from agentos.kernel.work import evidence, gate, order, progress
+from agentos.kernel.work import delivery, evidence, gate, order, progress
 
 Decider = Callable[[State, Entry, Any], Ruling]
 
@@ -76,6 +76,8 @@ CALLS: dict[type[Call], Decider] = {
     Escalate: order.escalate,
     Cancel: order.cancel,
     Raise: order.raise_,
+    Apply: delivery.apply,
+    Undo: delivery.undo,
 }
 
 KERNEL_CALLS: dict[type[Call], Decider] = {

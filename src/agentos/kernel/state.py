@@ -248,6 +248,10 @@ class Summary(msgspec.Struct, array_like=True):
     spent: Amounts
     at_ns: int
     account: AccountId
+    author: Principal = Principal("")
+    repository: str = ""
+    base: str = ""
+    receipt: str = ""  # of the change in the author's checkout, while it is there
 
 
 class State(msgspec.Struct):

@@ -23,7 +23,7 @@ from agentos.abi.calls.kernel import (
 )
 from agentos.abi.calls.lease import Acquire, Derive, Release, Renew, Revoke, Sleep
 from agentos.abi.calls.process import Await, Checkpoint, Exit, Kill, Note, Spawn, Whoami
-from agentos.abi.calls.work import Attest, Begin, Cancel, Decide, Escalate, Look, Present, Raise, Submit
+from agentos.abi.calls.work import Apply, Attest, Begin, Cancel, Decide, Escalate, Look, Present, Raise, Submit, Undo
 
 AnyCall = (
     Spawn
@@ -58,6 +58,8 @@ AnyCall = (
     | Escalate
     | Cancel
     | Raise
+    | Apply
+    | Undo
 )
 KernelCall = Boot | Enroll | Settle | Beat | Fence | Diverge | Reap | Recover | Refill | Dispatch | Fire | Advance
 

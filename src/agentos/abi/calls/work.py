@@ -91,6 +91,25 @@ class Cancel(Call, frozen=True, tag="cancel"):
     reason: str = ""
 
 
+class Apply(Call, frozen=True, tag="apply"):
+    """Bring a closed order's change into the author's checkout: all of it or nothing. Its receipt can undo it.
+
+    Refusals: Forbidden, NotFound, NotYet (the order is not closed), Busy (applied already), Broken (the checkout has
+    edits of its own in the way).
+    """
+
+    order: OrderId
+
+
+class Undo(Call, frozen=True, tag="undo"):
+    """Take an applied change out of the checkout again, exactly.
+
+    Refusals: Forbidden, NotFound, NotYet (it is not applied), Broken (the files were edited since).
+    """
+
+    order: OrderId
+
+
 class Raise(Call, frozen=True, tag="raise"):
     """Give an order more budget, from its author.
 

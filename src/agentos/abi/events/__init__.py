@@ -52,6 +52,7 @@ from agentos.abi.events.process import (
 from agentos.abi.events.work import (
     AttemptBegun,
     AttemptEnded,
+    ChangeApplied,
     ClosingBegun,
     ContentAttested,
     ContentPresented,
@@ -127,6 +128,7 @@ AnyEvent = (
     | OrderResumed
     | ClosingBegun
     | OrderClosed
+    | ChangeApplied
     | OrderJudged
     | OrderCancelled
     | QuestionAsked

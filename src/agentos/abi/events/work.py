@@ -145,6 +145,15 @@ class OrderClosed(Event, frozen=True, tag="order.closed"):
     spent: Amounts
 
 
+class ChangeApplied(Event, frozen=True, tag="change.applied"):
+    """A closed order's change is in its author's checkout, or out of it again."""
+
+    order: OrderId
+    receipt: str  # reverses it; "" once it is undone
+    paths: tuple[str, ...]
+    by: Pid
+
+
 class OrderJudged(Event, frozen=True, tag="order.judged"):
     """An external change has its verdict, and a verdict was all that was asked for."""
 

@@ -342,7 +342,16 @@ def apply_over(state: State, event: OrderClosed | OrderJudged | OrderCancelled, 
     order = step(state, event.order, event)
     commit = event.commit if isinstance(event, OrderClosed) else order.commit
     state.closed[event.order] = Summary(
-        event.order, order.state, order.title, commit, event.spent, at_ns, order.account
+        event.order,
+        order.state,
+        order.title,
+        commit,
+        event.spent,
+        at_ns,
+        order.account,
+        order.author,
+        order.contract.repository,
+        order.contract.base,
     )
     for number in order.questions:
         state.questions.pop(number, None)

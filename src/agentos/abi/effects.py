@@ -55,7 +55,8 @@ class Checkout(Effect, frozen=True, tag="checkout"):
     order: OrderId
     attempt: int
     repository: str
-    commit: str
+    commit: str  # what to fill it with; "worktree": the user's checkout with its edits
+    base: str  # what it will be compared with
 
 
 class Seal(Effect, frozen=True, tag="seal"):

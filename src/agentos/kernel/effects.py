@@ -17,6 +17,8 @@ from agentos.abi.calls.kernel import Boot, Recover, Settle
 from agentos.abi.effects import (
     Answered,
     AnyOutcome,
+    Applied,
+    ApplyChange,
     Cancelled,
     Failed,
     Generate,
@@ -47,6 +49,7 @@ from agentos.kernel import budget, schedule, timer
 from agentos.kernel.decision import Decision, Entry, Ruling, deciding, deny, release
 from agentos.kernel.process import RESIDENT
 from agentos.kernel.state import Pending, State
+from agentos.kernel.work import delivery
 from agentos.kernel.work import outcome as work
 
 GRACE_NS = 30_000_000_000  # leases after a restart: the longest we expect a kernel to be away unnoticed
@@ -132,7 +135,9 @@ def _follow(
             return _answer(state, pending, None, reply), []
         case ToolEnded():
             return _answer(state, pending, None, Result(content=outcome.content, is_error=outcome.is_error)), []
-    if not isinstance(pending.what, Generate | RunTool):
+    if isinstance(pending.what, ApplyChange) and isinstance(outcome, Applied):
+        return delivery.applied(state, pending, pending.what, outcome), []
+    if not isinstance(pending.what, Generate | RunTool | ApplyChange):
         return work.follow(state, pending, outcome, entry)
     return _answer(state, pending, refusal_of(pending, outcome)), []
 
@@ -190,7 +195,7 @@ def recover(state: State, entry: Entry, call: Recover) -> Ruling:
         )
     outcome = Failed(fact=reason, is_spent_unknown=kind == Repeat.COSTLY)
     settled = EffectSettled(effect=pending.id, attempt=pending.attempt, outcome=outcome, spent=written_off)
-    if isinstance(pending.what, Generate | RunTool):
+    if isinstance(pending.what, Generate | RunTool | ApplyChange):
         return deciding(settled, *_answer(state, pending, short or refusal_of(pending, outcome)))
     events, instructions = work.follow(state, pending, outcome, entry)
     return Decision([settled, *events], instructions)

@@ -19,6 +19,8 @@ from agentos.abi.effects import (
     Abort,
     Answered,
     AnyOutcome,
+    Applied,
+    ApplyChange,
     Cancelled,
     Checked,
     CheckedOut,
@@ -49,6 +51,7 @@ from agentos.ports.tool import Tool
 
 TOOL_WALL_S = 600  # a tool that takes longer than ten minutes is a job, and belongs in an order of its own
 GENERATE_WALL_S = 900  # a local model on two slow cores needs minutes for a long answer
+WORKTREE = "worktree"  # an external order's candidate: the user's checkout as it is, edits included
 AUTHOR = "agentos"
 AUTHOR_EMAIL = "agentos@localhost"
 
@@ -82,6 +85,7 @@ class Performer:
             Seal: self._seal,
             RunCheck: self._run_check,
             MoveRef: self._move_ref,
+            ApplyChange: self._apply_change,
         }
 
     def begin(self, group: asyncio.TaskGroup) -> None:
@@ -181,7 +185,10 @@ class Performer:
         target = self.copy(effect.order, effect.attempt)
         await self._devices.forge.discard(target)
         target.parent.mkdir(parents=True, exist_ok=True)
-        await self._devices.forge.checkout(Path(effect.repository), effect.commit, target)
+        if effect.commit == WORKTREE:
+            await self._devices.forge.checkout_worktree(Path(effect.repository), target, effect.base)
+        else:
+            await self._devices.forge.checkout(Path(effect.repository), effect.commit, target, base=effect.base)
         return CheckedOut()
 
     async def _seal(self, effect: Seal, instruction: Perform) -> AnyOutcome:
@@ -217,6 +224,14 @@ class Performer:
         except forges.Moved as error:
             return Failed(fact=str(error))
         return Moved()
+
+    async def _apply_change(self, effect: ApplyChange, instruction: Perform) -> AnyOutcome:
+        repository, forge = Path(effect.repository), self._devices.forge
+        if effect.undoes:
+            delivered = await forge.undo(repository, effect.undoes)
+        else:
+            delivered = await forge.apply_to_checkout(repository, effect.commit, effect.base)
+        return Applied(receipt=delivered.receipt, paths=delivered.paths)
 
     async def _is_at(self, repository: Path, ref: str, commit: str) -> bool:
         try:

@@ -25,6 +25,13 @@ class Conflict(Exception):
     """The change does not apply to what is there; the message names the paths."""
 
 
+class Delivered(NamedTuple):
+    """A change in a checkout."""
+
+    receipt: str  # reverses it
+    paths: tuple[str, ...]
+
+
 class Stamp(NamedTuple):
     """Who and when, for a commit that must be reproducible."""
 
@@ -37,10 +44,15 @@ class Forge(Protocol):
     name: str
 
     async def resolve(self, repository: Path, ref: str) -> str: ...  # commit id
-    async def checkout(self, repository: Path, commit: str, target: Path) -> None: ...  # fresh copy, no shared config
+    async def checkout(
+        self, repository: Path, commit: str, target: Path, *, base: str = ""
+    ) -> None: ...  # fresh copy, no shared config
     async def discard(self, target: Path) -> None: ...
     async def seal(self, target: Path, *, base: str, scope: Scope, message: str, stamp: Stamp) -> Change: ...
     async def export(self, repository: Path, commit: str, target: Path) -> None: ...  # plain files, no .git, no links
     async def fetch_into(self, repository: Path, target: Path, commit: str) -> None: ...  # a sealed commit's objects
     async def move_ref(self, repository: Path, ref: str, *, old: str | None, new: str | None, why: str) -> None: ...
     async def diff(self, repository: Path, base: str, commit: str) -> str: ...  # unified text, for people and models
+    async def apply_to_checkout(self, repository: Path, commit: str, base: str) -> Delivered: ...  # all or nothing
+    async def undo(self, repository: Path, receipt: str) -> Delivered: ...  # exactly, or refused
+    async def checkout_worktree(self, repository: Path, target: Path, base: str) -> None: ...  # with the user's edits

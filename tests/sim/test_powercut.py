@@ -170,7 +170,7 @@ def test_control_a_driver_that_never_syncs_is_caught(folder: Path) -> None:
     assert len(violations(folder, tape.images(60), work)) > 20
 
 
-@pytest.mark.parametrize(("lose_syncs", "least"), [(100, 20), (30, 1)])
+@pytest.mark.parametrize(("lose_syncs", "least"), [(100, 20), (30, 1), (10, 1)])
 def test_control_a_disk_that_loses_syncs_is_caught(folder: Path, lose_syncs: int, least: int) -> None:
     tape = Tape(5, lose_syncs=lose_syncs)
     work = record(folder, tape, appends=120)

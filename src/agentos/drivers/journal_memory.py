@@ -112,6 +112,7 @@ class MemoryJournal:
 
     def read(self, after: int = 0, *, count_max: int | None = None) -> Iterator[Row]:
         end = len(self._ready().rows)
+        assert after >= 0, "events are numbered from 1"
         if count_max is not None:
             end = min(end, after + count_max)
         return (self._ready().rows[index] for index in range(after, end))

@@ -122,6 +122,7 @@ class SqliteJournal:
 
     def read(self, after: int = 0, *, count_max: int | None = None) -> Iterator[Row]:
         self._ready()
+        assert after >= 0, "events are numbered from 1"
         end = self._last if count_max is None else min(self._last, after + count_max)
         return self._rows(ALL, (), after, end)
 
@@ -334,13 +335,25 @@ class SqliteJournal:
     # Reading
 
     def _rows(self, query: str, keys: tuple[str, ...], after: int, end: int) -> Iterator[Row]:
+        """Rows after one and up to another. In a damaged tree SQLite may go back or skip, so each step is checked here:
+        unchecked, a row with a wrong number would send the loop round for ever."""
         while after < end:
             with self._device("read") as db:
                 rows = [Row._make(row) for row in db.execute(query, (*keys, after, end, READ_ROWS))]
-            yield from rows
+            for row in rows:
+                if not after < row.seq <= end or (query is ALL and row.seq != after + 1):
+                    raise self._out_of_order(after, row.seq)
+                after = row.seq
+                yield row
             if len(rows) < READ_ROWS:
+                if query is ALL and after < end:
+                    raise self._out_of_order(after, None)
                 return
-            after = rows[-1].seq
+
+    def _out_of_order(self, after: int, found: int | None) -> Corrupt:
+        fact = "nothing follows" if found is None else f"{found} follows"
+        self._stop(f"journal {self._path} is damaged: {fact} event {after}; {RESTORE}")
+        return Corrupt(self._fault)
 
     # Failing
 
@@ -355,7 +368,8 @@ class SqliteJournal:
         db = self._ready()
         try:
             yield db
-        except (apsw.CorruptError, apsw.NotADBError) as error:
+        except (apsw.CorruptError, apsw.NotADBError, apsw.ConstraintError) as error:
+            # A constraint can only break if what is stored contradicts what was read from it before.
             self._stop(f"journal {self._path} is damaged: {_say(error)}; {RESTORE}")
             raise Corrupt(self._fault) from error
         except apsw.Error as error:

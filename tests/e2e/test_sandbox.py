@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -60,10 +60,10 @@ def living(marker: str) -> list[int]:
     return [pid for pid in found if pid != os.getpid()]
 
 
-def wait_until(is_so: "object", *, seconds: float = 10.0) -> bool:
+def wait_until(is_so: Callable[[], bool], *, seconds: float = 10.0) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if is_so():  # type: ignore[operator]
+        if is_so():
             return True
         time.sleep(0.01)
     return False

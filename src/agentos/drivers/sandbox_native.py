@@ -195,6 +195,11 @@ def validate(command: Command) -> None:
     words = [*command.argv, command.cwd, *(word for pair in command.env for word in pair)]
     if any("\0" in word for word in words):
         raise ValueError("command holds a NUL byte; arguments, cwd and env are C strings")
+    for word in words:
+        try:
+            os.fsencode(word)
+        except UnicodeEncodeError:
+            raise ValueError(f"command holds {word!r}, which has half of a surrogate pair and no bytes") from None
     for key, _ in command.env:
         if not key or "=" in key:
             raise ValueError(f"env name {key!r} is not one; it must be non-empty and without '='")

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -60,10 +60,10 @@ def living(marker: str) -> list[int]:
     return [pid for pid in found if pid != os.getpid()]
 
 
-def wait_until(is_so: "object", *, seconds: float = 10.0) -> bool:
+def wait_until(is_so: Callable[[], bool], *, seconds: float = 10.0) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if is_so():  # type: ignore[operator]
+        if is_so():
             return True
         time.sleep(0.01)
     return False
@@ -601,6 +601,27 @@ def test_a_bubblewrap_that_is_refused_is_quoted(tmp_path: Path) -> None:
     level = NativeSandbox(bwrap=refused).probe()
     assert not level.is_usable
     assert any("No permissions to create new namespace" in missing for missing in level.missing)
+
+
+def test_a_machine_that_refuses_namespaces_is_told_apart(sandbox: NativeSandbox) -> None:
+    """Inside the sandbox no other can be made, as in a container with the usual filter: said, and nothing is run."""
+    source = Path(sandbox_native.__file__).parents[2]
+    script = (
+        "import sys, json; sys.path.insert(0, '/src')\n"
+        "from agentos.drivers.sandbox_native import NativeSandbox\n"
+        "level = NativeSandbox().probe()\nprint(json.dumps([level.name, level.is_usable, *level.missing]))"
+    )
+    ended = ran(sandbox, py(script, Bind(source, "/src")))
+    name, is_usable, *missing = json.loads(ended.stdout)
+    assert (name, is_usable) == ("none", False)
+    assert any("bubblewrap could not build the sandbox: bwrap: " in why for why in missing), missing
+
+
+@pytest.mark.parametrize(
+    ("release", "is_so"), [("5.10.0-28-amd64", False), ("5.14.0", True), ("6.18.44-x", True), ("?", False)]
+)
+def test_a_kernel_that_counts_a_users_processes_over_the_host_is_not_asked_to(release: str, is_so: bool) -> None:
+    assert sandbox_native._counts_by_namespace(release) is is_so
 
 
 def test_the_holes_are_told(sandbox: NativeSandbox) -> None:

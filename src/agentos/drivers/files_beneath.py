@@ -29,6 +29,7 @@ from typing import NamedTuple
 ENTRIES_MAX = 100_000
 # A path has at most 4096 bytes in Linux; deeper than this is an attempt at something.
 DEPTH_MAX = 128
+NAME_BYTES_MAX = 255  # of every filesystem in use
 
 _OPENAT2 = 437  # the same number on every architecture
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH = 0x02, 0x04, 0x08
@@ -138,9 +139,18 @@ def _parts(path: str) -> tuple[str, ...]:
         raise Unsafe(f"path {path!r} goes up; name it from the working copy's root, without '..'")
     if any(_is_git(part) for part in parts):
         raise Unsafe(f"path {path!r} is inside .git, which is not for tools; change files, and the change is committed")
+    if any(len(_encoded(part)) > NAME_BYTES_MAX for part in parts):
+        raise Unsafe(f"path {path[:80]!r}... has a name of over {NAME_BYTES_MAX} bytes; shorten it")
     if len(parts) > DEPTH_MAX:
         raise Unsafe(f"path has {len(parts)} components; at most {DEPTH_MAX} are taken")
     return parts
+
+
+def _encoded(part: str) -> bytes:
+    try:
+        return os.fsencode(part)
+    except UnicodeEncodeError:
+        raise Unsafe(f"path component {part!r} holds half of a surrogate pair; no file has such a name") from None
 
 
 def _is_git(name: str) -> bool:

@@ -13,7 +13,8 @@ Rule 1: what the command sees is named here: system folders read-only, a generat
         home, and the binds of its caller. Nothing else of the host's files, no network but its own loopback.
 Rule 2: bwrap itself starts with an empty environment and no descriptor but those listed, so neither can leak.
 Rule 3: if this process dies at any moment, the command dies or never starts: the monitor dies with its parent, pid 1
-        with the monitor, and a pid 1 that has not heard the word reads the end of its stdin.
+        with the monitor, and a pid 1 that has not heard the word reads the end of its stdin. The kernel takes the
+        thread for the parent: a loop must end its commands before its thread ends.
 Rule 4: `run` returns when pid 1's death has been seen, never on a signal having been sent.
 Rule 5: run by root, the inside maps to root's uid without a capability: that is why /etc is generated and /proc is
         read-only, for root owns files there that the mode bits alone would open.
@@ -26,6 +27,7 @@ import fcntl
 import json
 import os
 import platform
+import re
 import resource
 import shutil
 import signal
@@ -195,6 +197,11 @@ def validate(command: Command) -> None:
     words = [*command.argv, command.cwd, *(word for pair in command.env for word in pair)]
     if any("\0" in word for word in words):
         raise ValueError("command holds a NUL byte; arguments, cwd and env are C strings")
+    for word in words:
+        try:
+            os.fsencode(word)
+        except UnicodeEncodeError:
+            raise ValueError(f"command holds {word!r}, which has half of a surrogate pair and no bytes") from None
     for key, _ in command.env:
         if not key or "=" in key:
             raise ValueError(f"env name {key!r} is not one; it must be non-empty and without '='")
@@ -286,9 +293,10 @@ def _set_limits(pid: int, limits: Limits, *, is_grouped: bool) -> None:
         resource.RLIMIT_FSIZE: (limits.file_bytes_max, limits.file_bytes_max),
         resource.RLIMIT_NOFILE: (FILES_MAX, FILES_MAX),
         resource.RLIMIT_CORE: (0, 0),
-        # Counted in the command's own user namespace, since Linux 5.14; pid 1 is ours. Root's is not enforced.
-        resource.RLIMIT_NPROC: (limits.processes_max + 1, limits.processes_max + 1),
     }
+    if _counts_by_namespace(platform.release()):
+        # One more for pid 1, which is ours. The kernel does not enforce it on root's processes.
+        bounds[resource.RLIMIT_NPROC] = (limits.processes_max + 1, limits.processes_max + 1)
     if not is_grouped:
         # Data and not address space: runtimes reserve terabytes they never touch.
         bounds[resource.RLIMIT_DATA] = (limits.memory_bytes_max, limits.memory_bytes_max)
@@ -297,6 +305,12 @@ def _set_limits(pid: int, limits: Limits, *, is_grouped: bool) -> None:
         if ceiling != resource.RLIM_INFINITY:
             soft, hard = min(soft, ceiling), min(hard, ceiling)
         resource.prlimit(pid, kind, (soft, hard))
+
+
+def _counts_by_namespace(release: str) -> bool:
+    """Before Linux 5.14 a user's processes were counted over all of the host: any bound for one command is wrong."""
+    found = re.match(r"(\d+)\.(\d+)", release)
+    return found is not None and (int(found[1]), int(found[2])) >= (5, 14)
 
 
 # What the machine lacks.

@@ -223,7 +223,7 @@ class SearchFiles:
         try:
             pattern, path = _text(arguments, "pattern"), _path(arguments, default=".")
             flags = ("l" if _flag(arguments, "is_literal") else "") + ("i" if _flag(arguments, "ignore_case") else "")
-            if not pattern or "\0" in pattern:
+            if not _bytes(arguments, "pattern") or "\0" in pattern:
                 raise BadArgument("argument 'pattern' is empty or holds a NUL byte; give a text to look for")
             await asyncio.to_thread(files_beneath.stat, root, path)
             ended = await self._sandbox.run(self._command(root, pattern, path, flags))

@@ -100,8 +100,10 @@ def _fault(line: object, timeout_s: object) -> str:
     """What is wrong with the arguments, or ""."""
     if not isinstance(line, str) or not line.strip():
         return "argument 'command' must be a command line; it is missing, empty or not a string"
-    if "\0" in line or len(os.fsencode(line.encode("utf-8", "replace"))) > COMMAND_BYTES_MAX:
-        return f"argument 'command' holds a NUL byte or is over {COMMAND_BYTES_MAX} bytes; write a script and run it"
+    if "\0" in line or any("\ud800" <= char <= "\udfff" for char in line):
+        return "argument 'command' holds a NUL byte or half of a surrogate pair; a command line is text"
+    if len(line.encode()) > COMMAND_BYTES_MAX:
+        return f"argument 'command' is over {COMMAND_BYTES_MAX} bytes; write a script with write_file and run that"
     if not isinstance(timeout_s, int) or isinstance(timeout_s, bool) or not 1 <= timeout_s <= TIMEOUT_S_MAX:
         return f"argument 'timeout_s' must be a whole number from 1 to {TIMEOUT_S_MAX}"
     return ""

@@ -49,6 +49,7 @@ class Incoming(NamedTuple):
     id: CallId
     call: Call
     args: str  # digest of the call as its maker wrote it
+    done: "asyncio.Future[None] | None" = None  # set once what came of it is durable; for the machine's own calls
 
 
 class Head(NamedTuple):
@@ -96,9 +97,9 @@ class Machine:
         self._inbox.append(Incoming(id, call, args))
         self._woken.set()
 
-    def tell(self, call: Call) -> None:
-        """A fact or a demand from the machine itself."""
-        self._inbox.append(Incoming(KERNEL_CALL, call, ""))
+    def tell(self, call: Call, done: "asyncio.Future[None] | None" = None) -> None:
+        """A fact or a demand from the machine itself; `done` is set once what came of it is durable."""
+        self._inbox.append(Incoming(KERNEL_CALL, call, "", done))
         self._woken.set()
 
     def stop(self) -> None:
@@ -140,7 +141,7 @@ class Machine:
         batch.demanded()
         for _ in range(min(len(self._inbox), BATCH_MAX)):
             batch.enter(self._inbox.popleft())
-        if batch.rows or batch.responses:
+        if batch.rows or batch.responses or batch.told:
             self._flush(batch)
             self._release(batch)
         return len(batch.rows)
@@ -158,6 +159,9 @@ class Machine:
             self.responded(response)
         for instruction in batch.instructions:
             self.instructed(instruction)
+        for done in batch.told:
+            if not done.done():
+                done.set_result(None)
 
 
 class Batch:
@@ -168,6 +172,7 @@ class Batch:
         self.events: list[Event] = []
         self.responses: list[Response] = []
         self.instructions: list[Instruction] = []
+        self.told: list[asyncio.Future[None]] = []
         self.is_durable = False
         self._machine, self._state, self._now_ns = machine, machine.state, now_ns
 
@@ -175,6 +180,8 @@ class Batch:
         """One call through the gate, and then whatever the state demands because of it."""
         self._decide(incoming)
         self.demanded()
+        if incoming.done is not None:
+            self.told.append(incoming.done)
 
     def demanded(self) -> None:
         """What the state itself demands, until it demands nothing."""
@@ -182,7 +189,7 @@ class Batch:
             self._decide(Incoming(KERNEL_CALL, call, ""))
 
     def _decide(self, incoming: Incoming) -> None:
-        id, call, args = incoming
+        id, call, args = incoming.id, incoming.call, incoming.args
         entry = Entry(id, self._now_ns, args, call_name(call))
         order = self._order(incoming)
         ruling = decide(self._state, entry, call)

@@ -95,11 +95,19 @@ class Programs:
         self._resident: dict[Pid, Line] = {}  # in the order of last use
         self._starting: dict[str, asyncio.Lock] = {}
         self._group: asyncio.TaskGroup | None = None
+        self._tasks: list[asyncio.Task[None]] = []  # that run until the end: the heartbeat, and one listener per worker
 
     def begin(self, group: asyncio.TaskGroup) -> None:
         """Workers are listened to in this group from now on."""
         self._group = group
-        group.create_task(self._beat())
+        self._tasks = [group.create_task(self._beat())]
+
+    def close(self) -> None:
+        """Stop listening, at shutdown; the executor ends the workers."""
+        for task in self._tasks:
+            task.cancel()
+        for line in self._lines.values():
+            line.writer.close()
 
     def launch(self, instruction: Launch) -> None:
         """Run a process's program, once a worker of its domain is there."""
@@ -180,7 +188,7 @@ class Programs:
         line.only = process.pid if is_own else None
         self._lines[domain] = line
         assert self._group is not None
-        self._group.create_task(self._listen(line, reader))
+        self._tasks.append(self._group.create_task(self._listen(line, reader)))
         return line
 
     async def _listen(self, line: Line, reader: asyncio.StreamReader) -> None:

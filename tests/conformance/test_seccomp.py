@@ -15,7 +15,7 @@ def judged(machine: str, number: int, *args: int, audit: int | None = None) -> i
     """What the kernel would answer to that call."""
     architecture = MACHINES[machine].audit if audit is None else audit
     call = struct.pack("<IIQ6Q", number, architecture, 0, *args, *[0] * (6 - len(args)))
-    code = [step for step in struct.iter_unpack("<HBBI", sandbox_seccomp.assemble(machine))]
+    code = list(struct.iter_unpack("<HBBI", sandbox_seccomp.assemble(machine)))
     at, accumulator = 0, 0
     while True:
         opcode, if_true, if_false, k = code[at]

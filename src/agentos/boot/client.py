@@ -210,7 +210,7 @@ class Reader:
     def open(home: Path) -> "Reader":
         folder = Folder(home)
         if not folder.journal.exists():
-            raise NoWorkspace(f"there is no workspace in {home} yet; the first order makes one: agentos do \"...\"")
+            raise NoWorkspace(f'there is no workspace in {home} yet; the first order makes one: agentos do "..."')
         return Reader(folder)
 
     def facts(self, *, order: str = "", after: int = 0) -> Iterator[Fact]:

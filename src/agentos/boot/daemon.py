@@ -41,7 +41,6 @@ from agentos.machine.perform import Devices, Performer
 from agentos.machine.prepare import Preparer, Route
 from agentos.machine.processes import Programs
 from agentos.machine.trap import Trap
-from agentos.ports.inference import Inference
 from agentos.ports.tool import Tool
 from agentos.userland.programs import BUILTIN
 
@@ -57,9 +56,6 @@ class WallClock:
 
     def monotonic_ns(self) -> int:
         return time.monotonic_ns()
-
-    async def sleep_until(self, monotonic_ns: int) -> None:
-        await asyncio.sleep(max(0, monotonic_ns - time.monotonic_ns()) / 1e9)
 
 
 class Daemon:
@@ -89,7 +85,9 @@ class Daemon:
     def _machine(self) -> Machine:
         workspace = self.journal.meta("workspace") or str(uuid.uuid4())
         state, head = recover.recover(self.journal, workspace=workspace, now_ns=time.time_ns(), salts=os.urandom)
-        self.journal.append([], is_durable=True)  # what a dead kernel left in the log is made durable before it is acted on
+        self.journal.append(
+            [], is_durable=True
+        )  # what a dead kernel left in the log is made durable before it is acted on
         return Machine(state, self.journal, self.blobs, self.clock, head=head, salts=os.urandom, crash=crash_point)
 
     def _devices(self) -> Devices:
@@ -132,7 +130,12 @@ class Daemon:
             "home": str(self.folder.home),
             "pid": os.getpid(),
             "models": [{"backend": self.choice.backend, "model": self.choice.model, "reason": self.choice.reason}],
-            "isolation": {"level": level.name, "is_usable": level.is_usable, "holes": level.holes, "missing": level.missing},
+            "isolation": {
+                "level": level.name,
+                "is_usable": level.is_usable,
+                "holes": level.holes,
+                "missing": level.missing,
+            },
         }
 
     def _instruct(self, instruction: Instruction) -> None:
@@ -206,7 +209,11 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--scripted", type=Path)
     told = parser.parse_args(argv)
     env = dict(os.environ)
-    choice = Choice(backend="scripted", reason="told to") if told.scripted else choose(env, probes_of(env, lambda size: False))
+    choice = (
+        Choice(backend="scripted", reason="told to")
+        if told.scripted
+        else choose(env, probes_of(env, lambda size: False))
+    )
     daemon = Daemon(Folder(told.home), choice, env, script=told.scripted)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(daemon.run())

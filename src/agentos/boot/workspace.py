@@ -1,9 +1,9 @@
 """Where a workspace lives: one folder, all of it ours, nothing of it in anybody's repository.
 
-    HOME/journal.db    the truth            HOME/blobs/      content by digest
-    HOME/forge/        private git objects  HOME/copies/     working copies: ORDER/ATTEMPT
-    HOME/socket        people's gate        HOME/log/        the daemon's and the workers' output
-    HOME/daemon.json   who runs it now
+HOME/journal.db    the truth            HOME/blobs/      content by digest
+HOME/forge/        private git objects  HOME/copies/     working copies: ORDER/ATTEMPT
+HOME/socket        people's gate        HOME/log/        the daemon's and the workers' output
+HOME/daemon.json   who runs it now
 """
 
 import os

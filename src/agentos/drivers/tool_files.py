@@ -366,7 +366,9 @@ def _page(path: str, text: str, *, first: int, count: int, is_whole: bool, is_es
         shown.append(tool_text.fit(line, tool_text.RESULT_CHARS_MAX))
         chars += len(shown[-1]) + 1
     last = first - 1 + len(shown)
-    is_cut = last < len(lines) or not is_whole or any(s != line for s, line in zip(shown, lines[first - 1 :]))
+    is_cut = (
+        last < len(lines) or not is_whole or any(s != line for s, line in zip(shown, lines[first - 1 :], strict=False))
+    )
     notes = _notes(path, lines, first, last, is_whole=is_whole, is_escaped=is_escaped)
     return Result("\n".join([*shown, *notes]) or f"[{path} is empty]", is_cut=is_cut)
 

@@ -11,11 +11,10 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from agentos.abi.calls import AnyCall
 from agentos.abi.calls.kernel import Enroll
 from agentos.abi.events.base import Event
-from agentos.abi.ids import Digest, Pid, Principal
+from agentos.abi.ids import CallId, Digest, Pid, Principal
 from agentos.abi.limits import value
 from agentos.abi.refusals import Exhausted
 from agentos.abi.replies import Response
-from agentos.abi.ids import CallId
 from agentos.machine import codec
 from agentos.machine.loop import Machine
 from agentos.machine.trap import Trap

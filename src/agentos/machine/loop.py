@@ -13,6 +13,7 @@ Rule 5: a batch is what was waiting when the last one was done: group commit wit
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -123,16 +124,10 @@ class Machine:
         """Wait for a call, or for the next timer."""
         self._woken.clear()
         due = demand.wakes_at_ns(self.state)
-        if due is None:
-            await self._woken.wait()
-            return
-        sleeping = asyncio.ensure_future(self._clock.sleep_until(due - self._origin_ns))
-        waking = asyncio.ensure_future(self._woken.wait())
-        try:
-            await asyncio.wait((sleeping, waking), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleeping.cancel()
-            waking.cancel()
+        span_s = None if due is None else max(due - self.now_ns(), 0) / 1_000_000_000
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(span_s):
+                await self._woken.wait()
 
     def turn(self) -> int:
         """One batch: everything that waits, decided, flushed, told. Returns how many events it made."""

@@ -119,7 +119,7 @@ class Performer:
             outcome = await self._does[type(effect)](effect, instruction)
         except asyncio.CancelledError:
             outcome = Cancelled()
-        except Exception as error:  # a driver's fault is an outcome; the kernel goes on
+        except Exception as error:  # noqa: BLE001 a driver's fault is an outcome; the kernel goes on
             outcome = Failed(fact=f"{type(error).__name__}: {error}"[:500])
         self._machine.tell(Settle(effect=instruction.id, attempt=instruction.attempt, outcome=outcome))
 
@@ -236,5 +236,5 @@ class Performer:
     async def _is_at(self, repository: Path, ref: str, commit: str) -> bool:
         try:
             return await self._devices.forge.resolve(repository, ref) == commit
-        except Exception:  # no such ref yet: any way of saying so means that it is not there
+        except forges.NotFound:
             return False

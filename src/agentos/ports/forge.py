@@ -17,6 +17,10 @@ class NotARepository(Exception):
     """There is no git repository there, or it has no commit; the message says how to make one."""
 
 
+class NotFound(Exception):
+    """The repository has no such commit or ref."""
+
+
 class Moved(Exception):
     """The ref was not at the expected commit."""
 

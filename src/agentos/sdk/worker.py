@@ -131,7 +131,7 @@ async def run(link: Link, frame: Incoming) -> None:
         ending = _ending(result)
     except asyncio.CancelledError:
         raise
-    except BaseException as error:  # whatever a program does wrong is its own process's end
+    except BaseException as error:  # noqa: BLE001 whatever a program does wrong is its own process's end
         traceback.print_exc()
         ending = Exit(status=1, reason=f"{type(error).__name__}: {error}"[:500]), {}
     await wire.call(0, system._n + 1, *ending)

@@ -17,7 +17,7 @@ def fault(contract: Contract, room: Account) -> Refusal | None:
     names = [check.name for check in contract.accept]
     if not contract.accept:
         return Invalid(thing="field accept", fact="is empty: nothing could close the order", remedy="give it a check")
-    if len(names) != len({name: None for name in names}) or "gate" in names:
+    if len(names) != len(dict.fromkeys(names)) or "gate" in names:
         return Invalid(
             thing="field accept", fact="has two checks of one name, or one named 'gate'", remedy="rename one"
         )

@@ -31,6 +31,7 @@ _ROWS = (
     Limit("leases_max", 256, "leases", "per process"),
     Limit("lease_ttl_ns_max", 3_600_000_000_000, "ns", "a lease longer than an hour is ownership; renew instead"),
     Limit("timer_span_ns_max", 2_678_400_000_000_000, "ns", "31 days; longer waits belong to a schedule"),
+    Limit("relaunches_max", 5, "launches", "of a program without one new call; it ends its worker each time it is run"),
     Limit("repeats_max", 5, "calls", "identical calls in a row after which an agent is in a loop"),
     Limit("attempts_max", 4, "attempts", "of one effect; a fifth try of the same has not been seen to help"),
     Limit("presentations_max", 8, "presentations", "of one order, after which a person looks"),

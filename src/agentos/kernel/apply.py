@@ -109,6 +109,7 @@ def _count(caller: Process, call: CallId) -> None:
     """The strand has got this far."""
     assert call.n >= caller.strands.get(call.strand, 0), "calls of a strand are answered in order"
     caller.strands[call.strand] = call.n
+    caller.relaunches = 0
 
 
 def _intended(state: State, event: EffectIntended, at_ns: int) -> None:

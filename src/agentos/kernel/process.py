@@ -15,7 +15,7 @@ Rule 4: a program may be run again at any time, in a new incarnation; calls of a
 """
 
 from agentos.abi.budget import Amounts
-from agentos.abi.calls.kernel import Beat, Diverge, Enroll, Fence
+from agentos.abi.calls.kernel import Beat, Diverge, Enroll, Fence, Finish
 from agentos.abi.calls.process import Await, Checkpoint, Exit, Kill, Note, Spawn, Whoami
 from agentos.abi.effects import Halt, Instruction, Launch
 from agentos.abi.events.base import Event
@@ -275,10 +275,23 @@ def fence(state: State, entry: Entry, call: Fence) -> Ruling:
         return NotFound(thing=f"process {call.pid}", fact="does not exist or has ended")
     if call.incarnation != process.incarnation:
         return Stale(thing=f"incarnation {call.incarnation} of {call.pid}", fact=f"is over; {process.incarnation} runs")
+    if process.relaunches >= value("relaunches_max"):
+        reason = f"its program was run {process.relaunches} times without a new call; the last time {call.reason}"
+        ended = ProcessExited(pid=call.pid, status=70, reason=reason, is_failure=True)
+        return deciding(ended, then=[Halt(call.pid)])
     new = process.incarnation + 1
     return deciding(
         ProcessLaunched(pid=call.pid, incarnation=new, reason=call.reason), then=[Halt(call.pid), Launch(call.pid, new)]
     )
+
+
+def finish(state: State, entry: Entry, call: Finish) -> Ruling:
+    """Kernel call: a program with a worker of its own has ended without saying so; its exit status speaks for it."""
+    process = state.processes.get(call.pid)
+    if process is None or process.state == "zombie" or process.incarnation != call.incarnation:
+        return NotFound(thing=f"process {call.pid}", fact="has ended, or runs anew")
+    reason = "" if call.status == 0 else f"its program ended with status {call.status}"
+    return deciding(ProcessExited(pid=call.pid, status=call.status, reason=reason, is_failure=call.status != 0))
 
 
 def diverge(state: State, entry: Entry, call: Diverge) -> Ruling:
@@ -330,6 +343,7 @@ def apply_launched(state: State, event: ProcessLaunched, at_ns: int) -> None:
     process = state.processes[event.pid]
     assert event.incarnation == process.incarnation + 1, "incarnations only grow"
     process.incarnation = event.incarnation
+    process.relaunches += 1
     process.beaten_at_ns = at_ns
     if process.state != "stopped":
         process.state = "waiting" if process.parked else "running"

@@ -77,6 +77,7 @@ class Process(msgspec.Struct, omit_defaults=True):
     checkpoint_n: int = 0
     repeated: str = ""  # args of the last costly call, for the loop detector
     repeats: int = 0
+    relaunches: int = 0  # since its last new call
     beaten_at_ns: int = 0
     ending: Ending | None = None  # set by exit, until reaped
     is_failed: bool = False

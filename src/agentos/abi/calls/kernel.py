@@ -58,6 +58,17 @@ class Fence(Call, frozen=True, tag="fence"):
     reason: str
 
 
+class Finish(Call, frozen=True, tag="finish"):
+    """A program that has a worker to itself has ended, with this exit status.
+
+    Refusals: NotFound.
+    """
+
+    pid: Pid
+    incarnation: int
+    status: int
+
+
 class Diverge(Call, frozen=True, tag="diverge"):
     """A re-run program made another call than its record has: it is stopped, with both calls named.
 

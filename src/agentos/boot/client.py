@@ -220,7 +220,7 @@ class Reader:
         for row in rows:
             if row.seq > after and row.payload is not None:
                 event = codec.decode(row.type, row.version, row.payload)
-                yield Fact(row.seq, row.at_ns, row.epoch, row.type, row.caller, row.cause, row.order, event)  # type: ignore[arg-type]
+                yield Fact(row.seq, row.at_ns, row.epoch, row.type, row.caller, row.cause, row.order, event)
 
     def blob(self, digest: Digest) -> bytes | None:
         from agentos.ports.blobs import Missing

@@ -13,7 +13,7 @@ import socket
 import sys
 from pathlib import Path
 
-from agentos.ports.executor import Launch
+from agentos.ports.executor import Launch, Worker
 
 _KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV")  # what finding Python and its modules takes
 KILL_WAIT_S = 5.0  # a process that KILL does not end within this is stuck in the kernel's own I/O
@@ -63,13 +63,27 @@ class LocalExecutor:
         self._workers[worker.id] = worker
         return worker
 
-    async def kill(self, worker: LocalWorker) -> None:
-        self._workers.pop(worker.id, None)
+    async def reap(self, worker: Worker) -> int:
+        """The exit status of a worker that has closed its socket; 128 and the signal where one ended it."""
+        mine = self._workers.get(worker.id)
+        if mine is None:
+            return 137
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(KILL_WAIT_S):
+                await mine.process.wait()
+        await self.kill(worker)
+        code = mine.process.returncode
+        return 137 if code is None else code if code >= 0 else 128 - code
+
+    async def kill(self, worker: Worker) -> None:
+        mine = self._workers.pop(worker.id, None)
+        if mine is None:
+            return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(worker.os_pid, signal.SIGKILL)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(KILL_WAIT_S):
-                await worker.process.wait()
+                await mine.process.wait()
 
     async def close(self) -> None:
         for worker in list(self._workers.values()):

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from agentos.abi.calls import AnyCall
-from agentos.abi.calls.kernel import Beat, Fence
+from agentos.abi.calls.kernel import Beat, Fence, Finish
 from agentos.abi.effects import Halt, Launch
 from agentos.abi.ids import Digest, Pid
 from agentos.abi.refusals import Invalid, NotFound
@@ -257,9 +257,18 @@ class Programs:
         for pid, incarnation in list(line.running.items()):
             if self._resident.get(pid) is line:
                 del self._resident[pid]
-            self._machine.tell(Fence(pid=pid, incarnation=incarnation, reason=reason))
+            if line.only is not None:
+                assert self._group is not None
+                self._tasks.append(self._group.create_task(self._finish(line, pid, incarnation)))
+            else:
+                self._machine.tell(Fence(pid=pid, incarnation=incarnation, reason=reason))
         line.running.clear()
         line.writer.close()
+
+    async def _finish(self, line: Line, pid: Pid, incarnation: int) -> None:
+        """A program with a worker to itself is over when that is; its exit status is the process's."""
+        status = await self._executor.reap(line.worker)
+        self._machine.tell(Finish(pid=pid, incarnation=incarnation, status=status))
 
     async def _beat(self) -> None:
         """Ping every worker; fence those that have not answered the last two."""

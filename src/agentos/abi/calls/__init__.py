@@ -15,6 +15,7 @@ from agentos.abi.calls.kernel import (
     Diverge,
     Enroll,
     Fence,
+    Finish,
     Fire,
     Reap,
     Recover,
@@ -61,6 +62,8 @@ AnyCall = (
     | Apply
     | Undo
 )
-KernelCall = Boot | Enroll | Settle | Beat | Fence | Diverge | Reap | Recover | Refill | Dispatch | Fire | Advance
+KernelCall = (
+    Boot | Enroll | Settle | Beat | Fence | Finish | Diverge | Reap | Recover | Refill | Dispatch | Fire | Advance
+)
 
 __all__ = ["AnyCall", "Call", "KernelCall"]

@@ -178,7 +178,6 @@ APPLY: dict[type[Event], Applier] = {
 
 def apply(state: State, event: Event, at_ns: int) -> None:
     """The state after an event. Time in the state is the largest instant any event has had."""
-    if at_ns > state.now_ns:
-        state.now_ns = at_ns
+    state.now_ns = max(state.now_ns, at_ns)
     state.events += 1
     APPLY[type(event)](state, event, at_ns)

@@ -21,9 +21,8 @@ def find(state: State, holder: Process, right: Right, target: str) -> Capability
     for id in holder.capabilities:
         held = state.capabilities[id]
         grant = held.grant
-        if grant.right == right and selects(grant.selector, target):
-            if _has_uses(state, held):
-                return held
+        if grant.right == right and selects(grant.selector, target) and _has_uses(state, held):
+            return held
     return None
 
 

@@ -180,9 +180,9 @@ def kill(state: State, entry: Entry, call: Kill) -> Ruling:
     if target is None or target.state == "zombie":
         return NotFound(thing=f"process {call.pid}", fact="does not exist or has ended")
     caller = state.processes[entry.id.pid]
-    if not is_descendant(state, call.pid, caller.pid):
-        if capability.find(state, caller, Right.SIGNAL, f"/{call.pid}") is None:
-            return capability.forbidden(caller, Right.SIGNAL, f"/{call.pid}")
+    is_own = is_descendant(state, call.pid, caller.pid)
+    if not is_own and capability.find(state, caller, Right.SIGNAL, f"/{call.pid}") is None:
+        return capability.forbidden(caller, Right.SIGNAL, f"/{call.pid}")
     if call.pid == INIT or call.signal in (Signal.STOP, Signal.CONT) and target.spec.program.startswith(PERSON):
         return Forbidden(thing=f"process {call.pid}", fact="cannot be signalled", rule="init and people go on")
     return _signal(state, entry, target, call.signal)

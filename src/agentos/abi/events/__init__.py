@@ -70,6 +70,7 @@ from agentos.abi.events.work import (
     ProvingBegun,
     QuestionAsked,
     QuestionDecided,
+    QuestionWithdrawn,
     VerifyingBegun,
 )
 
@@ -131,6 +132,7 @@ AnyEvent = (
     | OrderCancelled
     | QuestionAsked
     | QuestionDecided
+    | QuestionWithdrawn
 )
 
 EVENTS: tuple[type[Event], ...] = get_args(AnyEvent)

@@ -28,6 +28,9 @@ _ROWS = (
     Limit("content_bytes_max", 16_777_216, "bytes", "largest single content that crosses the boundary"),
     Limit("subscriptions_max", 64, "channels", "per process"),
     Limit("backlog_max", 1_024, "messages", "kept by a channel for late subscribers; the oldest drops"),
+    Limit("capabilities_max", 1_024, "capabilities", "held by one process; a contract compiles to a few dozen"),
+    Limit("channels_max", 1_024, "channels", "open at once in one workspace; those of an order go with it"),
+    Limit("artifacts_max", 4_096, "artifacts", "names per order, the newest of each kept"),
     Limit("leases_max", 256, "leases", "per process"),
     Limit("lease_ttl_ns_max", 3_600_000_000_000, "ns", "a lease longer than an hour is ownership; renew instead"),
     Limit("timer_span_ns_max", 2_678_400_000_000_000, "ns", "31 days; longer waits belong to a schedule"),
@@ -35,6 +38,10 @@ _ROWS = (
     Limit("repeats_max", 5, "calls", "identical calls in a row after which an agent is in a loop"),
     Limit("attempts_max", 4, "attempts", "of one effect; a fifth try of the same has not been seen to help"),
     Limit("presentations_max", 8, "presentations", "of one order, after which a person looks"),
+    Limit(
+        "priority_max", 16, "steps", "up or down from 0; ageing takes 10 s a step, so nobody is kept waiting for long"
+    ),
+    Limit("weight_max", 1_000, "shares", "of one order against others; strides stay exact up to here"),
     Limit("orders_open_max", 1_024, "orders", "in one workspace"),
     Limit("inference_slots", 32, "requests", "in flight at once; more queue, fairly between orders"),
     Limit("tool_slots", 16, "calls", "in flight at once"),
@@ -43,7 +50,7 @@ _ROWS = (
     Limit("ended_max", 256, "exit records", "kept per parent for late waiters"),
     Limit("name_bytes_max", 256, "bytes", "of any name a caller chooses"),
     Limit("note_bytes_max", 2_048, "bytes", "of one progress note"),
-    Limit("questions_max", 64, "questions", "open at once per order"),
+    Limit("questions_max", 64, "questions", "open at once per order, or per process without one"),
 )
 
 LIMITS: dict[str, Limit] = {row.name: row for row in _ROWS}

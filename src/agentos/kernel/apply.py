@@ -73,10 +73,11 @@ from agentos.abi.events.work import (
     ProvingBegun,
     QuestionAsked,
     QuestionDecided,
+    QuestionWithdrawn,
     VerifyingBegun,
 )
 from agentos.abi.ids import CallId
-from agentos.kernel import budget, capability, effects, ipc, lease, process, schedule, supervise, timer
+from agentos.kernel import agenda, budget, capability, effects, ipc, lease, process, schedule, supervise, timer
 from agentos.kernel.state import Parked, Process, State
 from agentos.kernel.work import delivery, evidence, gate, order
 
@@ -87,7 +88,9 @@ def _answered(state: State, event: CallAnswered | CallRefused, at_ns: int) -> No
     caller = state.processes.get(event.id.pid)
     if caller is not None:
         _count(caller, event.id)
-        caller.parked.pop(event.id.strand, None)
+        waited = caller.parked.pop(event.id.strand, None)
+        if waited is not None:
+            agenda.strike(state, waited.timer)
         if caller.state == "waiting":
             caller.state = "running"
 
@@ -175,7 +178,8 @@ APPLY: dict[type[Event], Applier] = {
     ChangeApplied: delivery.apply_applied,
     OrderCancelled: order.apply_over,
     QuestionAsked: gate.apply_question,
-    QuestionDecided: gate.apply_decided,
+    QuestionDecided: gate.apply_answered,
+    QuestionWithdrawn: gate.apply_answered,
 }
 
 

@@ -6,17 +6,19 @@
 
 Rule 1: spent + reserved stays within the limit, except where an outcome used more than was reserved for it; that is a
         fact, recorded as overrun, and nothing more is granted until there is room again.
-Rule 2: a closed account reserves nothing; what was in flight still settles through it.
+Rule 2: a closed account reserves nothing; what was in flight still settles through it. One that nobody draws on and
+        nothing is reserved on leaves; until then its row stays, for the walk of those below it.
 Rule 3: amounts are integers, and every walk ends at the root: the tree has no cycle, since a parent is older.
 """
 
 from collections.abc import Iterator
 
 from agentos.abi.budget import NOTHING, Amounts
+from agentos.abi.events.base import Event
 from agentos.abi.events.process import AccountClosed, AccountOpened, AccountRaised
 from agentos.abi.ids import AccountId
 from agentos.abi.refusals import Closed, Exhausted, Refusal
-from agentos.kernel.state import Account, State
+from agentos.kernel.state import Account, Process, State
 
 
 def path(state: State, account: AccountId) -> Iterator[Account]:
@@ -58,10 +60,32 @@ def _shortage(row: Account, amounts: Amounts) -> Exhausted:
     raise AssertionError("an amount that does not fit lacks some unit")
 
 
+def ending(state: State, dead: Process) -> list[Event]:
+    """Part of reaping: the accounts that close because nobody draws on them after this process, leaf first.
+
+    A process's account outlives it while a child that is not linked still draws on it: the money was given to both.
+    """
+    events: list[Event] = []
+    row = state.accounts[dead.account]
+    while row.users == 1 and not row.is_closed and _is_ended(state, row, dead):
+        events.append(AccountClosed(account=row.id))
+        row = state.accounts[row.parent]
+    return events
+
+
+def _is_ended(state: State, row: Account, dead: Process) -> bool:
+    """Whether the process that an account was opened for has ended."""
+    if row.owner in state.orders or not row.parent:
+        return False
+    return row.owner == dead.pid or row.owner not in state.processes
+
+
 def apply_opened(state: State, event: AccountOpened, at_ns: int) -> None:
     assert event.account == state.next_account, "accounts are numbered as they are opened"
     state.next_account = AccountId(event.account + 1)
     state.accounts[event.account] = Account(event.account, event.parent, event.owner, event.limit)
+    if event.parent:
+        join(state, event.parent)
 
 
 def apply_raised(state: State, event: AccountRaised, at_ns: int) -> None:
@@ -82,15 +106,15 @@ def reserve(state: State, account: AccountId, amounts: Amounts) -> None:
 
 def settle(state: State, account: AccountId, reserved: Amounts, spent: Amounts) -> None:
     """Part of an event's apply: lift what was set aside, charge what was used."""
+    if account not in state.accounts:
+        assert reserved == spent == NOTHING, "an account with something in flight is not forgotten"
+        return
     over = Amounts(
         max(spent.uusd - reserved.uusd, 0),
         max(spent.tokens - reserved.tokens, 0),
         max(spent.actions - reserved.actions, 0),
     )
-    if account not in state.accounts:
-        assert reserved == spent == NOTHING, "an account with something in flight is not forgotten"
-        return
-    for row in list(path(state, account)):
+    for row in path(state, account):
         row.reserved = row.reserved.minus(reserved)
         row.spent = row.spent.plus(spent)
         if over != NOTHING:
@@ -99,8 +123,27 @@ def settle(state: State, account: AccountId, reserved: Amounts, spent: Amounts) 
     _forget(state, account)
 
 
+def write_off(state: State, account: AccountId, amounts: Amounts) -> None:
+    """Part of an event's apply: an attempt that was given up counts as spent; the reservation stands for the next."""
+    for row in path(state, account):
+        row.spent = row.spent.plus(amounts)
+
+
+def join(state: State, account: AccountId) -> None:
+    """Part of an event's apply: one more draws on it."""
+    state.accounts[account].users += 1
+
+
+def leave(state: State, account: AccountId) -> None:
+    """Part of an event's apply: one less draws on it."""
+    state.accounts[account].users -= 1
+    assert state.accounts[account].users >= 0
+    _forget(state, account)
+
+
 def _forget(state: State, account: AccountId) -> None:
     """A closed account with nothing in flight leaves; what it spent is in its parents' sums and in the events."""
     row = state.accounts[account]
-    if row.is_closed and row.reserved == NOTHING:
+    if row.is_closed and not row.users and row.reserved == NOTHING:
         del state.accounts[account]
+        leave(state, row.parent)

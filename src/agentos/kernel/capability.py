@@ -3,16 +3,19 @@
 Rule 1: a capability means something only in its holder's hands; an id that leaks is a number.
 Rule 2: derived from it is at most itself (`rights.covers`); revoking it revokes what was derived.
 Rule 3: a capability leaves with its holder; what was derived from it hangs on its parent from then on.
-Rule 4: default deny. `find` returning None is the only way to say so, and its caller refuses.
+Rule 4: a bound on uses is a bound on the whole: uses count against everything a capability was derived from, and when
+        the holder of a bounded one ends, what it had left is shared out among what was derived from it, not multiplied.
+Rule 5: default deny. `find` returning None is the only way to say so, and its caller refuses.
 """
 
 from agentos.abi.calls.lease import Derive, Revoke
 from agentos.abi.events.ipc import CapabilityMinted, CapabilityRevoked, CapabilityUsed
 from agentos.abi.ids import CapabilityId, Pid
-from agentos.abi.refusals import Forbidden, NotFound
+from agentos.abi.limits import value
+from agentos.abi.refusals import Exhausted, Forbidden, NotFound
 from agentos.abi.replies import Capable, Done
 from agentos.abi.rights import Capability, Grant, Right, canonical_fault, covers, selects
-from agentos.kernel.decision import Entry, Ruling, answer, deciding
+from agentos.kernel.decision import Decision, Entry, Ruling, answer, deciding
 from agentos.kernel.state import Process, State
 
 
@@ -34,6 +37,24 @@ def _has_uses(state: State, held: Capability) -> bool:
             return False
         row = state.capabilities.get(row.parent)
     return True
+
+
+def counted(held: Capability | None, ruling: Ruling) -> Ruling:
+    """The decision, with the use of the capability that allowed it on record where uses are bounded."""
+    if held is None or not held.grant.uses_max or not isinstance(ruling, Decision):
+        return ruling
+    return Decision([CapabilityUsed(capability=held.id), *ruling.events], ruling.instructions)
+
+
+def remaining(state: State, holder: Process) -> tuple[Grant, ...]:
+    """What the holder could still do, as grants: a bounded one is worth the uses it has left."""
+    grants = []
+    for id in holder.capabilities:
+        held = state.capabilities[id]
+        left = held.grant.uses_max - held.uses
+        if left or not held.grant.uses_max:
+            grants.append(Grant(held.grant.right, held.grant.selector, left if held.grant.uses_max else 0))
+    return tuple(grants)
 
 
 def covering(state: State, holder: Process, grant: Grant) -> Capability | None:
@@ -68,6 +89,8 @@ def derive(state: State, entry: Entry, call: Derive) -> Ruling:
             fact=wrong or f"is wider than {held.grant.right} {held.grant.selector}",
             rule="law 4: authority only shrinks",
         )
+    if len(to.capabilities) >= value("capabilities_max"):
+        return Exhausted(thing=f"process {to.pid}", fact="holds its most capabilities", limit="limits.capabilities_max")
     new = CapabilityId(state.next_capability)
     minted = CapabilityMinted(capability=new, holder=to.pid, grant=call.grant, parent=held.id)
     return deciding(minted, answer(entry, Capable(capability=new)))
@@ -118,10 +141,12 @@ def apply_revoked(state: State, event: CapabilityRevoked, at_ns: int) -> None:
 
 
 def _remove(state: State, held: Capability) -> None:
-    for child in held.children:
-        _remove(state, state.capabilities[child])
-    state.processes[held.holder].capabilities.remove(held.id)
-    del state.capabilities[held.id]
+    """It and all below it. A loop: a chain of derivations may be longer than the interpreter's stack."""
+    below = [held.id]
+    while below:
+        row = state.capabilities.pop(below.pop())
+        below.extend(row.children)
+        state.processes[row.holder].capabilities.remove(row.id)
 
 
 def drop(state: State, process: Process) -> None:
@@ -132,6 +157,18 @@ def drop(state: State, process: Process) -> None:
         if above is not None:
             above.children.remove(id)
             above.children.extend(held.children)
+        _share(state, held)
         for child in held.children:
             state.capabilities[child].parent = held.parent if above is not None else CapabilityId(0)
     process.capabilities = []
+
+
+def _share(state: State, held: Capability) -> None:
+    """The uses a bounded capability has left go to what was derived from it, the oldest first, and no further."""
+    if not held.grant.uses_max:
+        return
+    left = held.grant.uses_max - held.uses
+    for child in held.children:
+        row = state.capabilities[child]
+        has = min(row.grant.uses_max - row.uses, left)
+        row.uses, left = row.grant.uses_max - has, left - has

@@ -1,7 +1,7 @@
 """The gate. Every call of every process passes here, and is checked, charged and recorded, or refused.
 
-    entry ─> is the caller alive? ─> is it its turn? ─> does it hold the right? ─> the subsystem's decision
-                 Closed                  Stale               Forbidden               events | refusal
+    entry ─> is the caller alive, and not stopped? ─> is it its turn? ─> does it hold the right? ─> the decision
+                 Closed             NotYet                Stale               Forbidden               events | refusal
 
 Rule 1: to decide is not to do: nothing here changes the state; a test holds its bytes before and after.
 Rule 2: every refusal of a living caller is an event, with its reason and its remedy.
@@ -36,7 +36,7 @@ from agentos.abi.calls.work import Apply, Attest, Begin, Cancel, Decide, Escalat
 from agentos.abi.events.call import CallRefused
 from agentos.abi.ids import KERNEL
 from agentos.abi.limits import value
-from agentos.abi.refusals import Closed, Exhausted, Refusal, Stale
+from agentos.abi.refusals import Closed, Exhausted, NotYet, Refusal, Stale
 from agentos.kernel import capability, effects, inference, ipc, lease, process, schedule, supervise, timer
 from agentos.kernel.decision import Decision, Entry, Ruling
 from agentos.kernel.state import State
@@ -117,6 +117,8 @@ def _turn(state: State, entry: Entry) -> Refusal | None:
     caller = state.processes.get(entry.id.pid)
     if caller is None or caller.state == "zombie":
         return Closed(thing=f"process {entry.id.pid}", fact="has ended", remedy="start a new one")
+    if caller.state == "stopped":
+        return NotYet(thing=f"process {entry.id.pid}", fact="is stopped", remedy="send it CONT; then call again")
     last = caller.strands.get(entry.id.strand, 0)
     if entry.id.n != last + 1 or entry.id.strand in caller.parked:
         return Stale(

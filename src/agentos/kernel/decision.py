@@ -49,9 +49,9 @@ def park(entry: Entry, kind: str, target: str) -> CallParked:
 
 
 def parked(state: State, call: CallId) -> Parked | None:
-    """The parked call of that id, if it still waits."""
+    """The parked call of that id, if it still waits; the dead wait for nothing."""
     process = state.processes.get(call.pid)
-    if process is None:
+    if process is None or process.state == "zombie":
         return None
     waiting = process.parked.get(call.strand)
     return waiting if waiting is not None and waiting.id == call else None

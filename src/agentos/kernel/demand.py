@@ -14,6 +14,7 @@ from agentos.abi.events.work import (
     AttemptEnded,
     ContentAttested,
     ContentPresented,
+    CopyMade,
     EvidenceFound,
     OrderProved,
     OrderReady,
@@ -25,6 +26,7 @@ from agentos.abi.ids import OrderId
 from agentos.kernel.state import State
 
 STIRRING: tuple[type[Event], ...] = (
+    CopyMade,
     OrderSubmitted,
     OrderProved,
     OrderReady,

@@ -8,7 +8,7 @@
 Rule 1: an effect is intended, and its reservation stands, before the machine hears of it.
 Rule 2: an outcome is a fact. For an attempt that was given up it is recorded as late and changes nothing.
 Rule 3: after a crash the kind alone decides: pure and idempotent again, queryable asked, costly again under a new
-        reservation with the old one written off, once never.
+        reservation with the old one written off, once never. So too when a device says that it does not know.
 Rule 4: whoever waits for an effect gets exactly one answer. An effect whose process is gone is only charged.
 """
 
@@ -40,15 +40,15 @@ from agentos.abi.events.call import (
     TimerSet,
 )
 from agentos.abi.events.process import ProcessLaunched
-from agentos.abi.events.work import QuestionAsked
+from agentos.abi.events.work import QuestionAsked, QuestionWithdrawn
 from agentos.abi.ids import KERNEL
 from agentos.abi.limits import value
 from agentos.abi.refusals import Broken, Refusal, TimedOut
 from agentos.abi.replies import Generated, Reply, Result
-from agentos.kernel import budget, schedule, timer
+from agentos.kernel import agenda, budget, schedule
 from agentos.kernel.decision import Decision, Entry, Ruling, deciding, deny, release
 from agentos.kernel.process import RESIDENT
-from agentos.kernel.state import Pending, State
+from agentos.kernel.state import Pending, Process, State
 from agentos.kernel.work import delivery
 from agentos.kernel.work import outcome as work
 
@@ -58,7 +58,7 @@ GRACE_NS = 30_000_000_000  # leases after a restart: the longest we expect a ker
 def settle(state: State, entry: Entry, call: Settle) -> Ruling:
     """Kernel call: an outcome has come in."""
     pending = state.effects.get(call.effect)
-    if pending is None or call.attempt != pending.attempt or not (pending.is_dispatched or pending.is_orphaned):
+    if pending is None or _is_late(pending, call):
         late = EffectSettled(
             effect=call.effect, attempt=call.attempt, outcome=call.outcome, spent=NOTHING, is_late=True
         )
@@ -67,11 +67,19 @@ def settle(state: State, entry: Entry, call: Settle) -> Ruling:
     if isinstance(outcome, Failed) and outcome.is_retryable and _may_retry(state, pending):
         return _retry(state, pending, outcome, entry.now_ns)
     if isinstance(outcome, Unknown) and not pending.is_abandoned:
-        return _orphan(state, pending, outcome.fact)
+        return _lost(state, pending, outcome.fact or "its outcome is unknown", entry)
     spent = charge(pending, outcome)
     settled = EffectSettled(effect=pending.id, attempt=pending.attempt, outcome=outcome, spent=spent)
+    known = _withdrawn(pending, "its outcome came in after all")
     events, instructions = _follow(state, pending, outcome, spent, entry)
-    return Decision([settled, *events], instructions)
+    return Decision([settled, *known, *events], instructions)
+
+
+def _is_late(pending: Pending, call: Settle) -> bool:
+    """Whether the outcome is of no use: of an attempt given up, or one more "unknown" of an effect a person looks at."""
+    if call.attempt != pending.attempt:
+        return True
+    return not pending.is_dispatched and (not pending.is_orphaned or isinstance(call.outcome, Unknown))
 
 
 def _may_retry(state: State, pending: Pending) -> bool:
@@ -83,10 +91,12 @@ def _retry(state: State, pending: Pending, outcome: Failed, now_ns: int) -> Ruli
     if written_off != NOTHING and budget.fault(state, pending.account, written_off) is not None:
         settled = EffectSettled(effect=pending.id, attempt=pending.attempt, outcome=outcome, spent=written_off)
         return deciding(settled, *_answer(state, pending, budget.fault(state, pending.account, written_off)))
-    due = now_ns + outcome.retry_after_ns
+    due = now_ns + outcome.retry_after_ns if outcome.retry_after_ns else 0
     retried = EffectRetried(
         effect=pending.id, attempt=pending.attempt, written_off=written_off, reason=outcome.fact, not_before_ns=due
     )
+    if not due:
+        return deciding(retried)
     wait = TimerSet(timer=state.next_timer, at_ns=due, pid=pending.pid, kind="retry", target=str(pending.id))
     return deciding(retried, wait)
 
@@ -106,11 +116,24 @@ def _orphan(state: State, pending: Pending, fact: str) -> Ruling:
     return deciding(EffectOrphaned(effect=pending.id, question=question), asked)
 
 
+def dropped(pending: Pending, reason: str) -> list[Event]:
+    """The end of an effect that is not in flight and that nobody wants any more. One that may have happened is charged."""
+    outcome = Unknown(fact=reason) if pending.is_orphaned else Cancelled()
+    spent = pending.reserved if pending.is_orphaned else NOTHING
+    settled = EffectSettled(effect=pending.id, attempt=pending.attempt, outcome=outcome, spent=spent)
+    return [settled, *_withdrawn(pending, reason)]
+
+
+def _withdrawn(pending: Pending, reason: str) -> list[Event]:
+    """The question about an orphaned effect leaves the inbox."""
+    return [QuestionWithdrawn(question=pending.question, reason=reason)] if pending.is_orphaned else []
+
+
 def charge(pending: Pending, outcome: AnyOutcome) -> Amounts:
     """What an outcome costs: the provider's own count; the reservation where nobody can tell; else one action."""
     action = Amounts(actions=1 if pending.reserved.actions else 0)
     match outcome:
-        case Answered(is_metered=True):
+        case Answered(is_metered=True) if isinstance(pending.what, Generate):
             return Amounts(outcome.uusd, outcome.usage.tokens, action.actions)
         case Answered() | Unknown():
             return pending.reserved
@@ -128,6 +151,10 @@ def _follow(
     """What an outcome means to whoever wanted it."""
     if pending.is_abandoned:
         return [], []
+    if not isinstance(pending.what, Generate | RunTool | ApplyChange):
+        return work.follow(state, pending, outcome, entry)
+    if isinstance(pending.what, ApplyChange) and isinstance(outcome, Applied):
+        return delivery.applied(state, pending, pending.what, outcome), []
     match outcome:
         case Answered():
             backend = pending.what.backend if isinstance(pending.what, Generate) else ""
@@ -135,10 +162,6 @@ def _follow(
             return _answer(state, pending, None, reply), []
         case ToolEnded():
             return _answer(state, pending, None, Result(content=outcome.content, is_error=outcome.is_error)), []
-    if isinstance(pending.what, ApplyChange) and isinstance(outcome, Applied):
-        return delivery.applied(state, pending, pending.what, outcome), []
-    if not isinstance(pending.what, Generate | RunTool | ApplyChange):
-        return work.follow(state, pending, outcome, entry)
     return _answer(state, pending, refusal_of(pending, outcome)), []
 
 
@@ -168,23 +191,35 @@ def boot(state: State, entry: Entry, call: Boot) -> Ruling:
     events: list[Event] = [KernelBooted(epoch=call.epoch, grace_ns=GRACE_NS)]
     instructions: list[Instruction] = []
     for process in state.processes.values():
-        if process.state in ("ready", "running") and not process.spec.program.startswith(RESIDENT):
+        if _has_work(process) and not process.spec.program.startswith(RESIDENT):
             new = process.incarnation + 1
             events.append(ProcessLaunched(pid=process.pid, incarnation=new, reason="kernel restarted"))
             instructions.append(Launch(process.pid, new))
     return Decision(events, instructions)
 
 
+def _has_work(process: Process) -> bool:
+    """Whether it was doing something between calls: on any strand. One that waits on all of them is run at its wake."""
+    if process.state in ("ready", "running"):
+        return True
+    return process.state == "waiting" and len(process.parked) < len(process.strands)
+
+
 def recover(state: State, entry: Entry, call: Recover) -> Ruling:
     """Kernel call: one effect that the last kernel left in flight. Its kind decides."""
     pending = state.effects[call.effect]
     reason = "the kernel died while it was in flight"
-    kind = repeat(pending.what)
     if pending.is_abandoned:
-        spent = pending.reserved if kind == Repeat.COSTLY else NOTHING
+        spent = pending.reserved if repeat(pending.what) == Repeat.COSTLY else NOTHING
         return deciding(
             EffectSettled(effect=pending.id, attempt=pending.attempt, outcome=Unknown(fact=reason), spent=spent)
         )
+    return _lost(state, pending, reason, entry)
+
+
+def _lost(state: State, pending: Pending, reason: str, entry: Entry) -> Ruling:
+    """Nobody can say whether it happened: how it may be repeated decides (rule 3)."""
+    kind = repeat(pending.what)
     if kind == Repeat.ONCE:
         return _orphan(state, pending, reason)
     written_off = pending.reserved if kind == Repeat.COSTLY else NOTHING
@@ -233,6 +268,7 @@ def apply_settled(state: State, event: EffectSettled, at_ns: int) -> None:
         schedule.vacate(state, pending)
     else:
         schedule.withdraw(state, pending)
+        agenda.strike(state, pending.timer)
     process = state.processes.get(pending.pid)
     if process is not None:
         process.effects.remove(event.effect)
@@ -242,7 +278,8 @@ def apply_retried(state: State, event: EffectRetried, at_ns: int) -> None:
     pending = state.effects[event.effect]
     assert pending.is_dispatched and pending.attempt == event.attempt
     _found(state, pending)
-    budget.settle(state, pending.account, NOTHING, event.written_off)
+    if event.written_off != NOTHING:
+        budget.write_off(state, pending.account, event.written_off)
     schedule.vacate(state, pending)
     if not event.not_before_ns:
         schedule.enqueue(state, pending, at_ns)
@@ -250,7 +287,8 @@ def apply_retried(state: State, event: EffectRetried, at_ns: int) -> None:
 
 def apply_orphaned(state: State, event: EffectOrphaned, at_ns: int) -> None:
     pending = state.effects[event.effect]
-    pending.is_orphaned = True
+    assert pending.is_dispatched, "only what is in flight is lost"
+    pending.is_orphaned, pending.question = True, event.question
     _found(state, pending)
     schedule.vacate(state, pending)
 
@@ -268,4 +306,4 @@ def apply_booted(state: State, event: KernelBooted, at_ns: int) -> None:
     for lease in state.leases.values():
         if lease.holder is not None:
             lease.deadline_at_ns += event.grace_ns
-    timer.postpone(state, "lease", event.grace_ns)
+    agenda.postpone(state, "lease", event.grace_ns)

@@ -3,9 +3,10 @@
 Rule 1: no request leaves without a reservation of its upper bound.
 Rule 2: the same call again and again is a loop: after `repeats_max` in a row it is refused, and nothing is spent.
 Rule 3: an order that is over costs nothing more.
+Rule 4: who worked on an earlier attempt may look at the new working copy, and not write to it.
 """
 
-from agentos.abi.budget import Amounts
+from agentos.abi.budget import NOTHING, Amounts
 from agentos.abi.calls.device import Ask, Infer, Invoke
 from agentos.abi.effects import AnyEffect, Generate, Repeat, RunTool
 from agentos.abi.events.work import QuestionAsked
@@ -15,36 +16,44 @@ from agentos.abi.rights import Right
 from agentos.kernel import budget, capability, schedule
 from agentos.kernel.decision import Decision, Entry, Ruling, deciding, park
 from agentos.kernel.state import Process, State
+from agentos.kernel.work import evidence
 
+REPEATS = {kind.value: kind for kind in Repeat}  # whatever else a manifest says is `once`
 COPY_STATES = ("executing", "sealing", "presented", "verifying", "gating")
 
 
 def infer(state: State, entry: Entry, call: Infer) -> Ruling:
     process = state.processes[entry.id.pid]
-    if capability.find(state, process, Right.INFER, f"/{call.model_class}") is None:
+    held = capability.find(state, process, Right.INFER, f"/{call.model_class}")
+    if held is None:
         return capability.forbidden(process, Right.INFER, f"/{call.model_class}")
     reserved = Amounts(call.bound_uusd, call.input_tokens_max + call.output_tokens_max, 1)
     what = Generate(request=call.request, backend=call.backend, model_class=call.model_class)
-    return _start(state, entry, process, what, reserved, call.phase)
+    assert NOTHING.fits(reserved), "the machine enters bounds that are not negative"
+    return capability.counted(held, _start(state, entry, process, what, reserved, call.phase))
 
 
 def invoke(state: State, entry: Entry, call: Invoke) -> Ruling:
     process = state.processes[entry.id.pid]
-    if capability.find(state, process, Right.TOOL, f"/{call.tool}") is None:
+    held = capability.find(state, process, Right.TOOL, f"/{call.tool}")
+    if held is None:
         return capability.forbidden(process, Right.TOOL, f"/{call.tool}")
     order = state.orders.get(process.order) if process.order is not None else None
+    kind = REPEATS.get(call.repeat, Repeat.ONCE)
     if order is not None and order.state not in COPY_STATES:
         return NotYet(
             thing=f"order {order.id}", fact=f"is {order.state} and has no working copy", remedy="begin it first"
         )
+    if order is not None and kind != Repeat.PURE and process.attempt < order.attempt:
+        return evidence.outrun(order, process)
     what = RunTool(
         tool=call.tool,
         arguments=call.arguments,
         order=process.order,
         attempt=order.attempt if order else 0,
-        repeat=Repeat(call.repeat),
+        repeat=kind,
     )
-    return _start(state, entry, process, what, Amounts(actions=1), call.phase)
+    return capability.counted(held, _start(state, entry, process, what, Amounts(actions=1), call.phase))
 
 
 def _start(state: State, entry: Entry, process: Process, what: AnyEffect, reserved: Amounts, phase: str) -> Ruling:
@@ -86,7 +95,7 @@ def _over(state: State, process: Process) -> Refusal | None:
 
 def ask(state: State, entry: Entry, call: Ask) -> Ruling:
     process = state.processes[entry.id.pid]
-    open_now = sum(row.pid == process.pid for row in state.questions.values())
+    open_now = sum(row.pid == process.pid or row.order == process.order is not None for row in state.questions.values())
     if open_now >= value("questions_max"):
         return Exhausted(thing="questions", fact=f"{open_now} are open already", limit="limits.questions_max")
     number = state.next_question

@@ -6,14 +6,15 @@
 
 Rule 1: the kernel stamps the sender; there is no field for it in the call.
 Rule 2: a full mailbox refuses the sender (Busy). No message is ever dropped in silence.
-Rule 3: a message is taken once. Order is per mailbox: oldest first among those of the kind asked for.
+Rule 3: a channel, like an artifact, of an order goes with the order.
+Rule 4: a message is taken once. Order is per mailbox: oldest first among those of the kind asked for.
 """
 
 from agentos.abi.calls.ipc import Attach, Find, Open, Publish, Receive, Send, Subscribe
 from agentos.abi.events.base import Event
 from agentos.abi.events.call import TimerSet
 from agentos.abi.events.ipc import ArtifactAttached, ChannelJoined, ChannelOpened, ChannelPublished, MailSent, MailTaken
-from agentos.abi.ids import Digest, OrderId, Pid
+from agentos.abi.ids import CallId, Digest, OrderId, Pid
 from agentos.abi.limits import value
 from agentos.abi.refusals import Busy, Closed, Exhausted, Invalid, NotFound
 from agentos.abi.replies import Artifact, Done, Mail
@@ -23,6 +24,8 @@ from agentos.kernel.decision import Entry, Ruling, answer, deciding, park, relea
 from agentos.kernel.state import Artifact as Row
 from agentos.kernel.state import Channel, Letter, Parked, Process, State
 
+STAMPED = ("signal:", "channel:")  # kinds that only the kernel gives to mail: a reader may trust them
+
 
 def send(state: State, entry: Entry, call: Send) -> Ruling:
     sender, to = state.processes[entry.id.pid], state.processes.get(call.to)
@@ -30,23 +33,36 @@ def send(state: State, entry: Entry, call: Send) -> Ruling:
         return NotFound(thing=f"process {call.to}", fact="does not exist")
     if to.state == "zombie":
         return Closed(thing=f"process {call.to}", fact="has ended")
-    if call.kind.startswith("signal:"):
-        return Invalid(thing=f"kind {call.kind!r}", fact="is the kernel's", remedy="use kill")
+    if call.kind.startswith(STAMPED):
+        return Invalid(thing=f"kind {call.kind!r}", fact="is the kernel's", remedy="use kill, or publish")
     is_kin = to.parent == sender.pid or sender.parent == to.pid
-    if not is_kin and capability.find(state, sender, Right.SEND, f"/{call.to}") is None:
+    held = None if is_kin else capability.find(state, sender, Right.SEND, f"/{call.to}")
+    if not is_kin and held is None:
         return capability.forbidden(sender, Right.SEND, f"/{call.to}")
     sent = deliver(state, sender.pid, to, call.kind, call.body)
-    return sent if isinstance(sent, Busy) else deciding(*sent, answer(entry, Done()))
+    return sent if isinstance(sent, Busy) else capability.counted(held, deciding(*sent, answer(entry, Done())))
 
 
 def deliver(
-    state: State, sender: Pid, to: Process, kind: str, body: Digest | None, *, offset: int = 0
+    state: State,
+    sender: Pid,
+    to: Process,
+    kind: str,
+    body: Digest | None,
+    *,
+    offset: int = 0,
+    served: list[CallId] | None = None,
 ) -> list[Event] | Busy:
-    """A letter into a mailbox, and out of it again when somebody waits for it. `offset` numbers several in one decision."""
+    """A letter into a mailbox, and out of it again when somebody waits for it.
+
+    `offset` numbers several in one decision; `served` remembers, over several to one process, who has got its own.
+    """
     id = state.next_mail + offset
     sent = MailSent(mail=id, sender=sender, to=to.pid, kind=kind, body=body)
-    waiting = _receiver(to, kind)
+    waiting = _receiver(to, kind, served or [])
     if waiting is not None:
+        if served is not None:
+            served.append(waiting.id)
         mail = Mail(id=id, sender=sender, kind=kind, body=body)
         return [sent, MailTaken(mail=id, by=to.pid), *release(state, waiting.id, mail)]
     if len(to.mailbox) >= value("mailbox_max"):
@@ -59,9 +75,9 @@ def deliver(
     return [sent]
 
 
-def _receiver(to: Process, kind: str) -> Parked | None:
+def _receiver(to: Process, kind: str, served: list[CallId]) -> Parked | None:
     for waiting in to.parked.values():
-        if waiting.kind == "receive" and waiting.target in ("", kind):
+        if waiting.kind == "receive" and waiting.target in ("", kind) and waiting.id not in served:
             return waiting
     return None
 
@@ -86,25 +102,29 @@ def open(state: State, entry: Entry, call: Open) -> Ruling:
     wrong = canonical_fault(call.channel)
     if wrong is not None:
         return Invalid(thing=f"channel {call.channel!r}", fact=wrong)
-    if capability.find(state, process, Right.PUBLISH, call.channel) is None:
+    held = capability.find(state, process, Right.PUBLISH, call.channel)
+    if held is None:
         return capability.forbidden(process, Right.PUBLISH, call.channel)
     there = state.channels.get(call.channel)
-    if there is None:
-        opened = ChannelOpened(channel=call.channel, schema=call.schema, by=process.pid)
-        return deciding(opened, answer(entry, Done()))
-    if there.schema != call.schema:
+    if there is not None and there.schema != call.schema:
         return Busy(thing=f"channel {call.channel}", fact="is open with another schema", remedy="use its schema")
-    return deciding(answer(entry, Done()))
+    if there is not None:
+        return capability.counted(held, deciding(answer(entry, Done())))
+    if len(state.channels) >= value("channels_max"):
+        return Exhausted(thing="open channels", fact=f"are {len(state.channels)}", limit="limits.channels_max")
+    opened = ChannelOpened(channel=call.channel, schema=call.schema, by=process.pid)
+    return capability.counted(held, deciding(opened, answer(entry, Done())))
 
 
 def subscribe(state: State, entry: Entry, call: Subscribe) -> Ruling:
     process = state.processes[entry.id.pid]
     channel = state.channels.get(call.channel)
-    if capability.find(state, process, Right.SUBSCRIBE, call.channel) is None:
+    held = capability.find(state, process, Right.SUBSCRIBE, call.channel)
+    if held is None:
         return capability.forbidden(process, Right.SUBSCRIBE, call.channel)
     if channel is None:
         return NotFound(thing=f"channel {call.channel}", fact="is not open", remedy="open it first")
-    if len(process.channels) >= value("subscriptions_max"):
+    if len(process.channels) >= value("subscriptions_max") and call.channel not in process.channels:
         return Exhausted(thing="subscriptions", fact="are used up", limit="limits.subscriptions_max")
     events: list[Event] = (
         [] if process.pid in channel.subscribers else [ChannelJoined(channel=call.channel, pid=process.pid)]
@@ -112,17 +132,20 @@ def subscribe(state: State, entry: Entry, call: Subscribe) -> Ruling:
     if call.is_from_start:
         room = value("mailbox_max") - len(process.mailbox)
         kept = channel.backlog[-room:] if room else []
+        served: list[CallId] = []
+        kind = f"channel:{call.channel}"
         for offset, letter in enumerate(kept):
-            sent = deliver(state, letter.sender, process, f"channel:{call.channel}", letter.body, offset=offset)
+            sent = deliver(state, letter.sender, process, kind, letter.body, offset=offset, served=served)
             assert not isinstance(sent, Busy), "only what fits is taken from the backlog"
             events += sent
-    return deciding(*events, answer(entry, Done()))
+    return capability.counted(held, deciding(*events, answer(entry, Done())))
 
 
 def publish(state: State, entry: Entry, call: Publish) -> Ruling:
     process = state.processes[entry.id.pid]
     channel = state.channels.get(call.channel)
-    if capability.find(state, process, Right.PUBLISH, call.channel) is None:
+    held = capability.find(state, process, Right.PUBLISH, call.channel)
+    if held is None:
         return capability.forbidden(process, Right.PUBLISH, call.channel)
     if channel is None:
         return NotFound(thing=f"channel {call.channel}", fact="is not open", remedy="open it first")
@@ -132,7 +155,7 @@ def publish(state: State, entry: Entry, call: Publish) -> Ruling:
         if isinstance(sent, Busy):
             return sent
         events += sent
-    return deciding(*events, answer(entry, Done()))
+    return capability.counted(held, deciding(*events, answer(entry, Done())))
 
 
 def attach(state: State, entry: Entry, call: Attach) -> Ruling:
@@ -140,6 +163,9 @@ def attach(state: State, entry: Entry, call: Attach) -> Ruling:
     if wrong is not None:
         return Invalid(thing=f"artifact name {call.name!r}", fact=wrong)
     process = state.processes[entry.id.pid]
+    shelf = state.artifacts.get(process.order or "", {})
+    if call.name not in shelf and len(shelf) >= value("artifacts_max"):
+        return Exhausted(thing="artifacts", fact=f"are {len(shelf)} already", limit="limits.artifacts_max")
     for source in call.sources:
         if not _is_known(state, process.order, source):
             return NotFound(
@@ -202,6 +228,14 @@ def apply_attached(state: State, event: ArtifactAttached, at_ns: int) -> None:
     state.artifacts.setdefault(event.order or "", {})[event.name] = Row(
         event.name, event.content, event.author, event.order, event.media_type, event.body_bytes, event.sources
     )
+
+
+def close(state: State, order: OrderId) -> None:
+    """Part of closing an order: its channels are gone, and its artifacts are in the record. O(channels)."""
+    for name in [name for name in state.channels if name.startswith(f"/{order}/")]:
+        for pid in state.channels.pop(name).subscribers:
+            state.processes[pid].channels.remove(name)
+    state.artifacts.pop(order, None)
 
 
 def leave(state: State, process: Process) -> None:

@@ -2,10 +2,10 @@
 
     free ──acquire──> held ──renew──> held
       ▲                │ release, deadline, holder's end
-      └── nobody ──────┴── next in the queue ──> held, token + 1
+      └── nobody ──────┴── next in the queue ──> held, a greater token
 
-Rule 1: a resource's token only grows and its row is never deleted: a late writer with an old token is refused, whoever
-        it was, however long it slept.
+Rule 1: a resource's token only grows: all tokens come from one counter, so that a lease nobody holds leaves no row. A
+        late writer with an old token is refused, whoever it was, however long it slept.
 Rule 2: the deadline is judged by the state's time alone; after a restart each lease gets one span of grace, since
         nobody can have renewed while no kernel ran.
 Rule 3: the queue is first come, first served; a waiter that ends leaves it.
@@ -21,7 +21,7 @@ from agentos.abi.limits import value
 from agentos.abi.refusals import Busy, Exhausted, Invalid, NotFound, Refusal, Stale
 from agentos.abi.replies import Done, Held
 from agentos.abi.rights import Right, canonical_fault
-from agentos.kernel import capability
+from agentos.kernel import agenda, capability
 from agentos.kernel.decision import Entry, Ruling, answer, deciding, park
 from agentos.kernel.decision import release as release_call
 from agentos.kernel.state import Lease, Process, State
@@ -33,13 +33,15 @@ def acquire(state: State, entry: Entry, call: Acquire) -> Ruling:
     if refusal is not None:
         return refusal
     lease = state.leases.get(call.resource)
+    right = capability.find(state, process, Right.LEASE, call.resource)
     if lease is None or lease.holder is None:
-        token = lease.token + 1 if lease else 1
+        token = state.next_token
         granted, timer = _grant(state, call.resource, token, process.pid, entry.now_ns + call.ttl_ns)
-        return deciding(granted, timer, answer(entry, Held(token=token, deadline_at_ns=granted.deadline_at_ns)))
+        held = Held(token=token, deadline_at_ns=granted.deadline_at_ns)
+        return capability.counted(right, deciding(granted, timer, answer(entry, held)))
     if call.is_waiting:
         queued = LeaseQueued(resource=call.resource, pid=process.pid, call=entry.id, ttl_ns=call.ttl_ns)
-        return deciding(park(entry, "lease", call.resource), queued)
+        return capability.counted(right, deciding(park(entry, "lease", call.resource), queued))
     return Busy(
         thing=f"lease {call.resource!r}",
         fact=f"is held by pid {lease.holder} for {max(lease.deadline_at_ns - entry.now_ns, 0) // 1_000_000} ms more",
@@ -92,12 +94,12 @@ def release(state: State, entry: Entry, call: Release) -> Ruling:
 
 def _token_fault(state: State, pid: Pid, resource: str, token: int) -> Refusal | None:
     lease = state.leases.get(resource)
-    if lease is None:
-        return NotFound(thing=f"lease {resource!r}", fact="was never granted")
-    if lease.holder != pid or lease.token != token:
+    if lease is None and not 0 < token < state.next_token:
+        return NotFound(thing=f"lease {resource!r}", fact=f"was never granted with token {token}")
+    if lease is None or lease.holder != pid or lease.token != token:
         return Stale(
             thing=f"token {token} of {resource!r}",
-            fact=f"is outranked: the newest is {lease.token}, held by {lease.holder or 'nobody'}",
+            fact=f"is outranked by {lease.token}, held by {lease.holder}" if lease else "is over; nobody holds it now",
             remedy="acquire it again, and look at what changed meanwhile",
             rule="law 10",
         )
@@ -113,7 +115,8 @@ def end(
         if call.pid == leaving or call.pid not in state.processes or state.processes[call.pid].state == "zombie":
             continue
         deadline = now_ns + lease.waits[str(call)]
-        granted, timer = _grant(state, lease.resource, lease.token + 1, call.pid, deadline, offset=offset)
+        token = state.next_token + offset
+        granted, timer = _grant(state, lease.resource, token, call.pid, deadline, offset=offset)
         held = Held(token=granted.token, deadline_at_ns=deadline)
         return [*events, granted, timer, *release_call(state, call, held)]
     return events
@@ -132,18 +135,18 @@ def pass_on(state: State, dead: Process, now_ns: int) -> list[Event]:
 
 
 def expire(state: State, target: str, now_ns: int) -> list[Event]:
-    """A lease timer is due: the lease ends, unless it was renewed or passed on since."""
+    """A lease timer is due: the lease ends."""
     token, resource = target.split(":", 1)
     lease = state.leases[resource]
-    if lease.holder is None or lease.token != int(token) or lease.deadline_at_ns > now_ns:
-        return []
-    return end(state, lease, "deadline passed", now_ns, offset=0)
+    assert lease.token == int(token) and lease.deadline_at_ns <= now_ns, "a lease's timer is its deadline"
+    return end(state, lease, "deadline passed", now_ns)
 
 
 def apply_granted(state: State, event: LeaseGranted, at_ns: int) -> None:
     lease = state.leases.setdefault(event.resource, Lease(event.resource))
-    assert event.token > lease.token or event.token == lease.token and lease.holder == event.holder, "tokens only grow"
-    is_new = event.token > lease.token
+    is_new = event.token == state.next_token
+    assert is_new or event.token == lease.token and lease.holder == event.holder, "tokens only grow"
+    state.next_token = max(state.next_token, event.token + 1)
     lease.token, lease.holder, lease.deadline_at_ns = event.token, event.holder, event.deadline_at_ns
     for place, call in enumerate(lease.queue if is_new else ()):
         if call.pid == event.holder:
@@ -169,7 +172,15 @@ def apply_ended(state: State, event: LeaseEnded, at_ns: int) -> None:
     holder = state.processes.get(lease.holder) if lease.holder else None
     if holder is not None and not any(call.pid == holder.pid for call in lease.queue):
         holder.leases.remove(event.resource)
-    lease.holder, lease.deadline_at_ns = None, 0
+    agenda.strike(state, lease.timer)
+    lease.holder, lease.deadline_at_ns, lease.timer = None, 0, 0
+    _forget(state, lease)
+
+
+def _forget(state: State, lease: Lease) -> None:
+    """A lease that nobody holds and nobody waits for leaves."""
+    if lease.holder is None and not lease.queue:
+        del state.leases[lease.resource]
 
 
 def leave(state: State, process: Process) -> None:
@@ -180,3 +191,4 @@ def leave(state: State, process: Process) -> None:
         for call in gone:
             lease.queue.remove(call)
             lease.waits.pop(str(call))
+        _forget(state, lease)

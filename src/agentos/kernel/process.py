@@ -14,7 +14,7 @@ Rule 4: a program may be run again at any time, in a new incarnation; calls of a
         for processes, being run again is for programs.
 """
 
-from agentos.abi.budget import Amounts
+from agentos.abi.budget import NOTHING, Amounts
 from agentos.abi.calls.kernel import Beat, Diverge, Enroll, Fence, Finish
 from agentos.abi.calls.process import Await, Checkpoint, Exit, Kill, Note, Spawn, Whoami
 from agentos.abi.effects import Halt, Instruction, Launch
@@ -32,16 +32,18 @@ from agentos.abi.events.process import (
 )
 from agentos.abi.ids import INIT, AccountId, CapabilityId, OrderId, Pid, Principal
 from agentos.abi.limits import value
-from agentos.abi.refusals import Busy, Closed, Exhausted, Forbidden, Invalid, NotFound, Refusal, Stale
+from agentos.abi.refusals import Busy, Closed, Exhausted, Forbidden, Invalid, NotFound, NotYet, Refusal, Stale
 from agentos.abi.replies import Done, Ended, Self, Spawned
 from agentos.abi.rights import Grant, Right, canonical_fault
 from agentos.abi.signals import Signal
-from agentos.kernel import capability, ipc
+from agentos.kernel import budget, capability, ipc
 from agentos.kernel.decision import Decision, Entry, Ruling, answer, deciding, is_descendant, park
 from agentos.kernel.state import Ending, Process, State
 
 PERSON = "person:"  # the program of a process whose program is a human being
 RESIDENT = (PERSON, "kernel:")  # programs that no worker runs
+RESTARTS = ("permanent", "transient", "temporary")
+STRATEGIES = ("one_for_one", "one_for_all", "rest_for_one")
 STANDING = {  # what a person may do, by role
     "operator": tuple(Grant(right, "/**") for right in Right),
     "author": tuple(Grant(right, "/**") for right in (Right.AUTHOR, Right.APPROVE)),
@@ -55,10 +57,11 @@ def spawn(state: State, entry: Entry, call: Spawn) -> Ruling:
     refusal = _spawn_fault(state, parent, call, order)
     if refusal is not None:
         return refusal
+    held = capability.find(state, parent, Right.SPAWN, f"/{call.role}")
     above = _account_above(state, parent, order)
     events, instructions = birth(state, parent, call, order, above, grants=call.grants)
     pid = _next_pid(state)
-    return Decision([*events, answer(entry, Spawned(pid=pid))], instructions)
+    return capability.counted(held, Decision([*events, answer(entry, Spawned(pid=pid))], instructions))
 
 
 def birth(
@@ -106,26 +109,60 @@ def _account_above(state: State, parent: Process, order: OrderId | None) -> Acco
 
 
 def _spawn_fault(state: State, parent: Process, call: Spawn, order: OrderId | None) -> Refusal | None:
-    if not call.program:
-        return Invalid(thing="field program", fact="is empty", remedy="name the program to run")
+    wrong = _spec_fault(call)
+    if wrong is not None:
+        return wrong
     if capability.find(state, parent, Right.SPAWN, f"/{call.role}") is None:
         return capability.forbidden(parent, Right.SPAWN, f"/{call.role}")
     for grant in call.grants:
-        wrong = canonical_fault(grant.selector)
-        if wrong is not None:
-            return Invalid(thing=f"selector {grant.selector!r}", fact=wrong)
         if capability.covering(state, parent, grant) is None:
             return capability.forbidden(parent, grant.right, grant.selector)
-    if order is not None and order not in state.orders:
-        return Closed(thing=f"order {order}", fact="is over", remedy="submit a new one")
-    return _crowding(state, parent) or _budget_fault(state, parent, call, order)
+    return (
+        (_order_fault(state, parent, order) if order is not None else None)
+        or _crowding(state, parent, call)
+        or _budget_fault(state, parent, call, order)
+    )
 
 
-def _crowding(state: State, parent: Process) -> Refusal | None:
+def _spec_fault(call: Spawn) -> Refusal | None:
+    """What is wrong with a spec as such, whoever asks."""
+    if not call.program or call.program.startswith(RESIDENT):
+        fact = "is the kernel's or a person's" if call.program else "is empty"
+        return Invalid(thing=f"program {call.program!r}", fact=fact, remedy="name the program to run")
+    for selector in (f"/{call.role}", *(grant.selector for grant in call.grants)):
+        wrong = canonical_fault(selector)
+        if wrong is not None:
+            return Invalid(thing=f"selector {selector!r}", fact=wrong)
+    if call.role.endswith("**") or any(grant.uses_max < 0 for grant in call.grants):
+        return Invalid(thing="fields role, uses_max", fact="must name one role, and no negative number of uses")
+    if call.budget is not None and not NOTHING.fits(call.budget):
+        return Invalid(thing="field budget", fact="is negative")
+    if call.restart not in RESTARTS or call.strategy not in STRATEGIES:
+        return Invalid(thing="fields restart, strategy", fact=f"must be of {RESTARTS} and {STRATEGIES}")
+    if abs(call.priority) > value("priority_max"):
+        return Invalid(thing="field priority", fact=f"must be within {value('priority_max')} of 0")
+    return None
+
+
+def _order_fault(state: State, parent: Process, id: OrderId) -> Refusal | None:
+    """Why a child cannot work for an order: its money is only for whoever runs it, and for those already in it."""
+    order = state.orders.get(id)
+    if order is None:
+        kind, fact = (Closed, "is over") if id in state.closed else (NotFound, "does not exist")
+        return kind(thing=f"order {id}", fact=fact, remedy="submit a new one")
+    if parent.order != id and capability.find(state, parent, Right.CONDUCT, f"/{id}") is None:
+        return capability.forbidden(parent, Right.CONDUCT, f"/{id}")
+    if order.state == "escalated":
+        return NotYet(thing=f"order {id}", fact="waits for a person", remedy="decide its question first")
+    return None
+
+
+def _crowding(state: State, parent: Process, call: Spawn) -> Refusal | None:
     for limit, used in (
         ("children_max", len(parent.children)),
         ("depth_max", parent.depth),
         ("processes_max", len(state.processes)),
+        ("capabilities_max", len(call.grants)),
     ):
         if used >= value(limit):
             return Exhausted(
@@ -180,14 +217,13 @@ def kill(state: State, entry: Entry, call: Kill) -> Ruling:
     if target is None or target.state == "zombie":
         return NotFound(thing=f"process {call.pid}", fact="does not exist or has ended")
     caller = state.processes[entry.id.pid]
-    is_allowed = is_descendant(state, call.pid, caller.pid) or capability.find(
-        state, caller, Right.SIGNAL, f"/{call.pid}"
-    )
-    if not is_allowed:
+    is_own = is_descendant(state, call.pid, caller.pid)
+    if not is_own and capability.find(state, caller, Right.SIGNAL, f"/{call.pid}") is None:
         return capability.forbidden(caller, Right.SIGNAL, f"/{call.pid}")
     if call.pid == INIT or call.signal in (Signal.STOP, Signal.CONT) and target.spec.program.startswith(PERSON):
         return Forbidden(thing=f"process {call.pid}", fact="cannot be signalled", rule="init and people go on")
-    return _signal(state, entry, target, call.signal)
+    held = None if is_own else capability.find(state, caller, Right.SIGNAL, f"/{call.pid}")
+    return capability.counted(held, _signal(state, entry, target, call.signal))
 
 
 def _signal(state: State, entry: Entry, target: Process, signal: Signal) -> Ruling:
@@ -209,13 +245,13 @@ def killed(pid: Pid, reason: str) -> list[Event]:
 
 def checkpoint(state: State, entry: Entry, call: Checkpoint) -> Ruling:
     process = state.processes[entry.id.pid]
+    if entry.id.strand != 0:
+        return Invalid(thing="checkpoint", fact="was called on a side strand", remedy="call it from the main one")
     if process.parked:
         other = next(iter(process.parked.values()))
         return Busy(
             thing=f"process {process.pid}", fact=f"is inside {other.name} on another strand", remedy="await it first"
         )
-    if entry.id.strand != 0:
-        return Invalid(thing="checkpoint", fact="was called on a side strand", remedy="call it from the main one")
     taken = ProcessCheckpointed(pid=process.pid, state=call.state, n=entry.id.n)
     return deciding(taken, answer(entry, Done()))
 
@@ -250,6 +286,10 @@ def enroll(state: State, entry: Entry, call: Enroll) -> Ruling:
     """Kernel call: a person's process, made once per principal; its parent is the kernel, its budget the workspace's."""
     if call.principal in state.sessions:
         return deciding()
+    if call.role not in STANDING:
+        return Invalid(thing=f"role {call.role!r}", fact=f"is none of: {', '.join(STANDING)}")
+    if len(state.processes) >= value("processes_max"):
+        return Exhausted(thing="processes", fact=f"are {len(state.processes)} already", limit="limits.processes_max")
     spec = Spawn(program=f"{PERSON}{call.principal}", role=call.role, name=str(call.principal), is_linked=False)
     pid = _next_pid(state)
     events: list[Event] = [
@@ -317,6 +357,7 @@ def apply_spawned(state: State, event: ProcessSpawned, at_ns: int) -> None:
     assert slot <= len(state.generations) and state.generations[slot - 1] == generation - 1, "a pid is never reused"
     state.generations[slot - 1] = generation
     parent = state.processes.get(event.parent)
+    order = state.orders[event.order] if event.order is not None else None
     state.processes[event.pid] = Process(
         pid=event.pid,
         parent=event.parent,
@@ -326,11 +367,14 @@ def apply_spawned(state: State, event: ProcessSpawned, at_ns: int) -> None:
         account=event.account,
         depth=parent.depth + 1 if parent else 0,
         beaten_at_ns=at_ns,
+        forebears=[*parent.forebears, parent.pid] if parent and order and parent.order == order.id else [],
+        attempt=order.attempt if order else 0,
+        born=state.events,
     )
+    budget.join(state, event.account)
     if parent is not None:
         parent.children.append(event.pid)
-    if event.order is not None:
-        order = state.orders[event.order]
+    if order is not None:
         order.processes.append(event.pid)
         order.is_conducted = order.is_conducted or event.spec.program == order.contract.conductor
     if event.replaces is not None:
@@ -354,7 +398,7 @@ def apply_exited(state: State, event: ProcessExited, at_ns: int) -> None:
     assert process.state != "zombie", "a process ends once"
     process.state = "zombie"
     process.ending = Ending(event.pid, event.status, event.reason, event.result)
-    process.is_failed = event.is_failure
+    process.is_failed, process.is_replaced = event.is_failure, event.is_replaced
     state.dying.append(event.pid)
 
 

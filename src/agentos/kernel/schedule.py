@@ -90,7 +90,7 @@ def _rank(state: State, row: Device, name: str, now_ns: int) -> tuple[int, int, 
     priority, order = name.split(":", 1)
     head = state.effects[row.lanes[name][0]]
     aged = int(priority) + (now_ns - head.queued_at_ns) // AGE_STEP_NS
-    return (-aged, max(row.turns.get(order, 0), 0), head.id)
+    return (-aged, max(row.turns.get(order, 0), row.clock), head.id)
 
 
 def dispatched(state: State, effect: int, what: AnyEffect, order: str, attempt: int) -> EffectDispatched:
@@ -152,7 +152,8 @@ def apply_dispatched(state: State, event: EffectDispatched, at_ns: int) -> None:
     order = pending.order or ""
     weight = state.orders[order].contract.weight if order in state.orders else 1  # type: ignore[index]
     row.clock = max(row.clock, event.turn - STRIDE // max(weight, 1))
-    row.turns[order] = event.turn
+    if not order or order in state.orders:
+        row.turns[order] = event.turn  # what is delivered after an order is over shares with nobody
     row.busy += 1
     pending.attempt, pending.is_dispatched, pending.epoch = event.attempt, True, state.epoch
     dequeue(state, pending)

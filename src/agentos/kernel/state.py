@@ -22,7 +22,7 @@ from agentos.abi.rights import Capability, Grant
 from agentos.abi.work import Change, Contract, Finding, Reason, Verdict
 
 
-class Parked(msgspec.Struct):
+class Parked(msgspec.Struct, omit_defaults=True):
     """A call that waits, and what for."""
 
     id: CallId
@@ -30,6 +30,7 @@ class Parked(msgspec.Struct):
     args: str
     kind: str  # await | receive | lease | timer | effect | question | order
     target: str
+    timer: int = 0  # ends the waiting, of a sleep or a bounded receive; goes with it
 
 
 class Letter(msgspec.Struct, array_like=True):
@@ -81,6 +82,11 @@ class Process(msgspec.Struct, omit_defaults=True):
     beaten_at_ns: int = 0
     ending: Ending | None = None  # set by exit, until reaped
     is_failed: bool = False
+    is_replaced: bool = False  # ended by its supervisor's strategy, to be started anew with a sibling
+    is_adopted: bool = False  # its parent has ended; nobody restarts it
+    forebears: list[Pid] = []  # those above it that work, or worked, for the same order, nearest last
+    attempt: int = 0  # of its order, that it may write for: a later one has another working copy
+    born: int = 0  # event of its spawn: the order among siblings
 
 
 class Account(msgspec.Struct, omit_defaults=True):
@@ -93,6 +99,7 @@ class Account(msgspec.Struct, omit_defaults=True):
     reserved: Amounts = NOTHING
     spent: Amounts = NOTHING
     overrun: Amounts = NOTHING  # how far outcomes went over what was reserved for them
+    users: int = 0  # processes that draw on it, and accounts below it; the row stays as long as there are any
     is_closed: bool = False
 
 
@@ -112,6 +119,8 @@ class Pending(msgspec.Struct, omit_defaults=True):
     epoch: int = 0  # of the last dispatch
     is_dispatched: bool = False
     is_orphaned: bool = False  # waits for a person
+    question: int = 0  # asked about it, while it is orphaned
+    timer: int = 0  # queues it again, while it rests between attempts
     is_abandoned: bool = False  # its process or order is gone; the outcome is only charged
     call: CallId | None = None
 
@@ -127,7 +136,7 @@ class Device(msgspec.Struct, omit_defaults=True):
 
 
 class Lease(msgspec.Struct, omit_defaults=True):
-    """A resource's lease. Never deleted: the token must only grow."""
+    """A resource's lease, while somebody holds it. Tokens come from one counter, so the row can go and they still grow."""
 
     resource: str
     token: int = 0
@@ -209,7 +218,8 @@ class Order(msgspec.Struct, omit_defaults=True):
     presentations: int = 0  # since the last person's word
     attempts_granted: int = 0  # attempts before a person's retry, not counted against attempts_max
     presenter: Pid | None = None  # who presented last
-    workers: list[Pid] = []  # whoever presented or worked: none of them may judge
+    workers: list[Pid] = []  # whoever presented or worked, and those above them: none of them may judge
+    barred: list[Pid] = []  # none of whose descendants may judge: the workers but for a conductor that only conducts
     families: list[str] = []  # model families that had a hand in it
     proofs: list[Finding] = []  # of the base
     findings: list[Finding] = []  # of the content presented last
@@ -224,6 +234,7 @@ class Order(msgspec.Struct, omit_defaults=True):
     processes: list[Pid] = []  # alive, working for it
     commit: str = ""
     opened_at_ns: int = 0
+    timer: int = 0  # its wall time; set anew by a person's word that it goes on
     is_conducted: bool = False  # its conductor was started
     proved_by: str = ""  # "waived" when a person let it go on although its checks were not red
 
@@ -237,6 +248,7 @@ class Vacancy(msgspec.Struct, array_like=True):
     grants: tuple[Grant, ...]
     order: OrderId | None
     above: AccountId
+    born: int
 
 
 class Summary(msgspec.Struct, array_like=True):
@@ -269,6 +281,7 @@ class State(msgspec.Struct):
     next_timer: int = 1
     next_order: int = 1
     next_question: int = 1
+    next_token: int = 1
     generations: list[int] = []  # per slot, the last one used
     free_slots: list[int] = []  # a stack
     processes: dict[Pid, Process] = {}

@@ -5,22 +5,21 @@
     order    the order's time is up: a person decides
 
 Rule 1: due timers fire in the order of (instant, number), one decision each, before any call that comes later.
-Rule 2: a timer whose object is gone fires into nothing; it is not searched for when the object goes.
+Rule 2: a timer belongs to one thing (a parked call, a lease, an effect, an order) that knows its number, and goes with it:
+        what is over leaves nothing behind that would be due some day.
 """
-
-import heapq
 
 from agentos.abi.calls.kernel import Fire
 from agentos.abi.calls.lease import Sleep
 from agentos.abi.events.base import Event
 from agentos.abi.events.call import TimerFired, TimerSet
-from agentos.abi.ids import parse_call_id
+from agentos.abi.ids import OrderId, parse_call_id
 from agentos.abi.limits import value
 from agentos.abi.refusals import Exhausted, TimedOut
 from agentos.abi.replies import Done
-from agentos.kernel import lease, schedule
-from agentos.kernel.decision import Entry, Ruling, deciding, deny, park, release
-from agentos.kernel.state import State, Timer
+from agentos.kernel import agenda, lease, schedule
+from agentos.kernel.decision import Entry, Ruling, deciding, deny, park, parked, release
+from agentos.kernel.state import Lease, Order, Parked, Pending, State, Timer
 from agentos.kernel.work import order
 
 
@@ -59,22 +58,32 @@ def fire(state: State, entry: Entry, call: Fire) -> Ruling:
 def apply_set(state: State, event: TimerSet, at_ns: int) -> None:
     assert event.timer == state.next_timer, "timers are numbered as they are set"
     state.next_timer += 1
-    state.timers[event.timer] = Timer(event.timer, event.at_ns, event.pid, event.kind, event.target)
-    heapq.heappush(state.schedule, (event.at_ns, event.timer))
+    agenda.enter(state, Timer(event.timer, event.at_ns, event.pid, event.kind, event.target))
+    agenda.strike(state, _own(state, event.kind, event.target, event.timer))
 
 
 def apply_fired(state: State, event: TimerFired, at_ns: int) -> None:
-    timer = state.timers.pop(event.timer)
-    at, number = heapq.heappop(state.schedule)
-    assert (at, number) == (timer.at_ns, timer.id), "timers fire in order"
-    if timer.kind == "retry" and int(timer.target) in state.effects:
+    timer = state.timers[event.timer]
+    assert state.schedule[0] == (timer.at_ns, timer.id), "timers fire in order"
+    agenda.strike(state, timer.id)
+    owned = _own(state, timer.kind, timer.target, 0)
+    assert owned == timer.id, "a timer fires for what it was set for"
+    if timer.kind == "retry":
         schedule.enqueue(state, state.effects[int(timer.target)], at_ns)
 
 
-def postpone(state: State, kind: str, span_ns: int) -> None:
-    """Part of booting: timers of a kind fire later by a span."""
-    for timer in state.timers.values():
-        if timer.kind == kind:
-            timer.at_ns += span_ns
-    state.schedule = [(timer.at_ns, timer.id) for timer in state.timers.values()]
-    heapq.heapify(state.schedule)
+def _own(state: State, kind: str, target: str, number: int) -> int:
+    """What a timer is for has this one now; the number of the one it had, or 0."""
+    owner: Parked | Lease | Pending | Order | None
+    match kind:
+        case "lease":
+            owner = state.leases[target.split(":", 1)[1]]
+        case "retry":
+            owner = state.effects[int(target)]
+        case "order":
+            owner = state.orders[OrderId(target)]
+        case _:
+            owner = parked(state, parse_call_id(target))
+    assert owner is not None, f"a timer of kind {kind} is for {target}, which is not there"
+    had, owner.timer = owner.timer, number
+    return had

@@ -28,7 +28,8 @@ class Invoke(Call, frozen=True, tag="invoke"):
     """Use a tool in the working copy of one's order.
 
     Refusals: Forbidden (tool not granted), NotFound (no such tool), NotYet (the order has no working copy),
-    Exhausted (actions, or the same call too often), Closed, Broken, TimedOut.
+    Exhausted (actions, or the same call too often), Stale (it is of an earlier attempt, and the tool may change
+    something), Closed, Broken, TimedOut.
     """
 
     tool: str

@@ -9,7 +9,8 @@ class Send(Call, frozen=True, tag="send"):
 
     Parents and children may always write to each other; others need a send right.
 
-    Refusals: Forbidden, NotFound, Closed (the receiver has ended), Busy (its mailbox is full).
+    Refusals: Forbidden, NotFound, Closed (the receiver has ended), Busy (its mailbox is full), Invalid (a kind that only
+    the kernel gives: "signal:...", "channel:...").
     """
 
     to: Pid
@@ -30,7 +31,7 @@ class Receive(Call, frozen=True, tag="receive"):
 class Open(Call, frozen=True, tag="open"):
     """Create a named channel whose messages must match a JSON Schema. Opening it again with the same schema is fine.
 
-    Refusals: Forbidden, Busy (it exists with another schema), Invalid.
+    Refusals: Forbidden, Busy (it exists with another schema), Invalid, Exhausted (channels).
     """
 
     channel: str
@@ -60,7 +61,8 @@ class Publish(Call, frozen=True, tag="publish"):
 class Attach(Call, frozen=True, tag="attach"):
     """Record content as an artifact of the caller's order, with what it was made from.
 
-    Refusals: Invalid (name not canonical), NotFound (a source that is no artifact of this workspace).
+    Refusals: Invalid (name not canonical), NotFound (a source that is no artifact of this workspace), Exhausted
+    (artifacts).
     """
 
     name: str  # canonical path: "/plan.md"

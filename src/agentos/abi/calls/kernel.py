@@ -20,7 +20,7 @@ class Boot(Call, frozen=True, tag="boot"):
 class Enroll(Call, frozen=True, tag="enroll"):
     """A person has a session: their process is found or made, with the standing rights of their role.
 
-    Refusals: Exhausted (processes).
+    Refusals: Exhausted (processes), Invalid (an unknown role).
     """
 
     principal: str

@@ -8,7 +8,8 @@ from agentos.abi.rights import Grant
 class Acquire(Call, frozen=True, tag="acquire"):
     """Hold a resource alone until the deadline. The token grows with each holder; writes carry it.
 
-    Refusals: Forbidden, Busy (held, and is_waiting is False), Exhausted (leases; ttl too long).
+    Refusals: Forbidden, Busy (held, and is_waiting is False), Exhausted (leases; ttl not within its bounds), Invalid
+    (a resource that is not canonical).
     """
 
     resource: str
@@ -19,7 +20,7 @@ class Acquire(Call, frozen=True, tag="acquire"):
 class Renew(Call, frozen=True, tag="renew"):
     """Extend one's lease to ttl_ns from now.
 
-    Refusals: Stale (somebody else has held it since, or it ran out), NotFound.
+    Refusals: Stale (somebody else has held it since, or it ran out), NotFound, Exhausted (ttl not within its bounds).
     """
 
     resource: str
@@ -40,7 +41,7 @@ class Release(Call, frozen=True, tag="release"):
 class Derive(Call, frozen=True, tag="derive"):
     """Give a process a narrower copy of a capability one holds. Recorded; revoked with its parent.
 
-    Refusals: Forbidden (not the holder, or not narrower), NotFound.
+    Refusals: Forbidden (not the holder, or not narrower), NotFound, Exhausted (capabilities of the receiver).
     """
 
     capability: CapabilityId

@@ -12,8 +12,10 @@ class Spawn(Call, frozen=True, tag="spawn"):
 
     The child is `ready` when this returns; its program starts when a worker is free.
 
-    Refusals: Forbidden (no spawn right for the role; a grant the parent does not hold), Exhausted (children, depth,
-    processes, budget), Invalid (a name or selector that is not canonical), Closed (the order is over).
+    Refusals: Forbidden (no spawn right for the role; a grant the parent does not hold; another order, without the
+    right to conduct it), Exhausted (children, depth, processes, capabilities, budget), Invalid (a name or selector that
+    is not canonical; a resident program; an unknown restart or strategy; a priority or amount out of bounds), NotFound
+    (no such order), Closed (the order is over), NotYet (the order waits for a person).
     """
 
     program: str  # "python:module:function", "command:..." or a built-in name
@@ -57,6 +59,8 @@ class Await(Call, frozen=True, tag="await"):
 class Kill(Call, frozen=True, tag="kill"):
     """Signal a process: one's own descendant, or any that a signal right covers.
 
+    A stopped process is not heard until CONT: its calls are refused NotYet, unrecorded, and count for nothing.
+
     Refusals: Forbidden, NotFound, Busy (the mailbox of the target is full).
     """
 
@@ -67,7 +71,7 @@ class Kill(Call, frozen=True, tag="kill"):
 class Checkpoint(Call, frozen=True, tag="checkpoint"):
     """Record explicit state. After a crash the program starts from it and only later calls are answered again.
 
-    Refusals: Busy (another strand of the process is inside a call).
+    Refusals: Busy (another strand of the process is inside a call), Invalid (called on a side strand).
     """
 
     state: Digest

@@ -9,7 +9,9 @@ from agentos.abi.work import Contract, Verdict
 class Submit(Call, frozen=True, tag="submit"):
     """Hand in a work order. The kernel first proves that its checks are red on the base, where they must be.
 
-    Refusals: Forbidden (no author right), Invalid (no checks, duplicate check names, empty scope), Exhausted (orders).
+    Refusals: Forbidden (no author right), Invalid (no checks, duplicate check names, empty scope, no base, a budget that
+    is nothing or negative, a resident program as conductor, numbers out of bounds), Exhausted (orders; a budget above
+    the workspace's).
     """
 
     title: str
@@ -20,7 +22,7 @@ class Submit(Call, frozen=True, tag="submit"):
 class Look(Call, frozen=True, tag="look"):
     """How an order stands. The answer is recorded like any, so a re-run program sees what it saw.
 
-    Refusals: NotFound.
+    Refusals: NotFound, Closed (it is over; the refusal says how it ended).
     """
 
     order: OrderId
@@ -29,7 +31,9 @@ class Look(Call, frozen=True, tag="look"):
 class Begin(Call, frozen=True, tag="begin"):
     """Start an attempt: a working copy of the base is made; replies when it is there.
 
-    Refusals: Forbidden (no conduct right), NotYet (not ready), Exhausted (attempts), Closed.
+    Whoever worked on the attempt before may not write to the new copy. The caller may.
+
+    Refusals: Forbidden (no conduct right), NotYet (not ready), Exhausted (attempts), Closed, NotFound.
     """
 
     order: OrderId
@@ -38,7 +42,8 @@ class Begin(Call, frozen=True, tag="begin"):
 class Present(Call, frozen=True, tag="present"):
     """Present the working copy as it is now. The kernel seals it, re-runs every check, and answers with the verdict.
 
-    Refusals: Forbidden (not this order's worker), NotYet, Exhausted (presentations), Closed.
+    Refusals: Forbidden (not this order's worker), NotYet, Stale (a worker of an earlier attempt), Exhausted
+    (presentations), Closed.
     """
 
     order: OrderId
@@ -46,10 +51,11 @@ class Present(Call, frozen=True, tag="present"):
 
 
 class Attest(Call, frozen=True, tag="attest"):
-    """Judge one exact content. Refused to whoever had a hand in making it.
+    """Judge one exact content. Refused to whoever had a hand in making it. A person's approval is not given this way.
 
     Refusals: Forbidden (no attest right; the author; a descendant or ancestor of the author; same model family where
-    another is asked for), Stale (another content is presented by now), NotYet (not verified), Closed.
+    another is asked for), Stale (another content is presented by now), NotYet (not verified), NotFound (no such order; no
+    review of that name is asked for), Closed.
     """
 
     order: OrderId
@@ -62,7 +68,8 @@ class Attest(Call, frozen=True, tag="attest"):
 class Decide(Call, frozen=True, tag="decide"):
     """A person's word: accept or reject an approval or an escalation, answer a question, resolve an unknown outcome.
 
-    Refusals: Forbidden (no approve right), NotFound, Closed (already decided), Invalid (not one of the choices).
+    Refusals: Forbidden (no approve right; another person's approval is asked for; the author), NotFound, Closed (already
+    decided, or withdrawn), Invalid (not one of the choices).
     """
 
     question: int
@@ -73,7 +80,7 @@ class Decide(Call, frozen=True, tag="decide"):
 class Escalate(Call, frozen=True, tag="escalate"):
     """Hand an order to a person, with a reason. The order waits; it costs nothing.
 
-    Refusals: Forbidden, Closed, NotYet (it is being verified).
+    Refusals: Forbidden, Closed, NotFound, NotYet (it is being verified).
     """
 
     order: OrderId
@@ -113,7 +120,7 @@ class Undo(Call, frozen=True, tag="undo"):
 class Raise(Call, frozen=True, tag="raise"):
     """Give an order more budget, from its author.
 
-    Refusals: Forbidden, Closed, Exhausted (the workspace has no more).
+    Refusals: Forbidden, Closed, NotFound, Invalid (negative), Exhausted (the workspace has no more).
     """
 
     order: OrderId

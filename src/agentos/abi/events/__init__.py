@@ -71,6 +71,7 @@ from agentos.abi.events.work import (
     ProvingBegun,
     QuestionAsked,
     QuestionDecided,
+    QuestionWithdrawn,
     VerifyingBegun,
 )
 
@@ -133,6 +134,7 @@ AnyEvent = (
     | OrderCancelled
     | QuestionAsked
     | QuestionDecided
+    | QuestionWithdrawn
 )
 
 EVENTS: tuple[type[Event], ...] = get_args(AnyEvent)

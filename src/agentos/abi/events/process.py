@@ -35,6 +35,7 @@ class ProcessExited(Event, frozen=True, tag="process.exited"):
     reason: str = ""
     result: Digest | None = None
     is_failure: bool = False  # for the supervisor: abnormal
+    is_replaced: bool = False  # ended by its supervisor's strategy, to be started anew with a sibling
 
 
 class ProcessReaped(Event, frozen=True, tag="process.reaped"):

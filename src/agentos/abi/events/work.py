@@ -185,6 +185,13 @@ class QuestionAsked(Event, frozen=True, tag="question.asked"):
     call: CallId | None = None  # the call that waits for the answer
 
 
+class QuestionWithdrawn(Event, frozen=True, tag="question.withdrawn"):
+    """Out of the inbox, unanswered: who asked has ended, or what it was about is no longer what is presented."""
+
+    question: int
+    reason: str
+
+
 class QuestionDecided(Event, frozen=True, tag="question.decided"):
     question: int
     choice: str

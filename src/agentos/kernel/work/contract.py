@@ -4,12 +4,16 @@ Rule 1: an order's authority is its contract and nothing else; the conductor get
 Rule 2: a contract that cannot be enforced is refused at the door, with the field that is wrong.
 """
 
-from agentos.abi.budget import Amounts
+from agentos.abi.budget import NOTHING
 from agentos.abi.ids import OrderId
+from agentos.abi.limits import value
 from agentos.abi.refusals import Exhausted, Invalid, Refusal
 from agentos.abi.rights import Grant, Right
 from agentos.abi.work import Approval, Command, Contract, Review
+from agentos.kernel.process import RESIDENT
 from agentos.kernel.state import Account
+
+ATTEMPTS_MOST = 1_000  # nobody has seen a hundredth attempt help; a person's retry grants more
 
 
 def fault(contract: Contract, room: Account) -> Refusal | None:
@@ -23,11 +27,22 @@ def fault(contract: Contract, room: Account) -> Refusal | None:
         )
     if any(isinstance(check, Command) and not check.argv for check in contract.accept):
         return Invalid(thing="field accept", fact="has a command without words")
+    if not contract.scope.allowed:
+        return Invalid(thing="field scope", fact="allows no path at all", remedy='allow some, or all of it: "**"')
+    if contract.conductor.startswith(RESIDENT) or not contract.conductor:
+        return Invalid(thing="field conductor", fact="is the kernel's or a person's", remedy="name a program")
     if contract.repository and not contract.base:
         return Invalid(thing="field base", fact="is empty", remedy="name the commit the work starts from")
-    if contract.attempts_max < 1 or contract.wall_ns_max < 1 or contract.weight < 1:
-        return Invalid(thing="fields attempts_max, wall_ns_max, weight", fact="must be at least 1")
-    if contract.budget == Amounts() and not contract.is_external:
+    for name, number, most in (
+        ("attempts_max", contract.attempts_max, ATTEMPTS_MOST),
+        ("wall_ns_max", contract.wall_ns_max, value("timer_span_ns_max")),
+        ("weight", contract.weight, value("weight_max")),
+    ):
+        if not 1 <= number <= most:
+            return Invalid(thing=f"field {name}", fact=f"must be within 1 and {most}")
+    if not NOTHING.fits(contract.budget):
+        return Invalid(thing="field budget", fact="is negative")
+    if contract.budget == NOTHING and not contract.is_external:
         return Invalid(thing="field budget", fact="is nothing at all", remedy="give it at least one action")
     if not contract.budget.fits(room.limit):
         return Exhausted(

@@ -9,6 +9,7 @@ Rule 2: the change is judged before the checks run: empty, out of scope, protect
 Rule 3: passed means: every check passed, on this tree, and could have failed. Unverified wins over passed, failed
         wins over both.
 Rule 4: whoever worked in the copy or presented it is an author, and so is its model family.
+Rule 5: a late writer is refused: a process writes for the attempt it was started in, or has itself begun.
 """
 
 from agentos.abi.budget import NOTHING
@@ -23,15 +24,15 @@ from agentos.abi.events.work import (
     PresentationAsked,
     VerifyingBegun,
 )
-from agentos.abi.ids import KERNEL, Digest
+from agentos.abi.ids import KERNEL, Digest, Pid
 from agentos.abi.limits import value
-from agentos.abi.refusals import Exhausted, Forbidden, NotYet
+from agentos.abi.refusals import Exhausted, Forbidden, NotYet, Stale
 from agentos.abi.replies import Judged
 from agentos.abi.rights import Right
 from agentos.abi.work import Approval, Change, Reason, Review, Verdict
 from agentos.kernel import capability, schedule
 from agentos.kernel.decision import Decision, Entry, Ruling, deciding, park, release
-from agentos.kernel.state import Order, State
+from agentos.kernel.state import Order, Process, State
 from agentos.kernel.work import order as orders
 from agentos.kernel.work import trust
 
@@ -43,7 +44,8 @@ def present(state: State, entry: Entry, call: Present) -> Ruling:
     if not isinstance(order, Order):
         return order
     caller = state.processes[entry.id.pid]
-    if capability.find(state, caller, Right.PRESENT, f"/{order.id}") is None:
+    held = capability.find(state, caller, Right.PRESENT, f"/{order.id}")
+    if held is None:
         return capability.forbidden(caller, Right.PRESENT, f"/{order.id}")
     if caller.order != order.id:
         return Forbidden(
@@ -51,6 +53,8 @@ def present(state: State, entry: Entry, call: Present) -> Ruling:
         )
     if order.state != "executing":
         return NotYet(thing=f"order {order.id}", fact=f"is {order.state}", remedy="begin an attempt first")
+    if caller.attempt < order.attempt:
+        return outrun(order, caller)
     if order.presentations >= value("presentations_max"):
         return Exhausted(
             thing=f"order {order.id}",
@@ -60,7 +64,17 @@ def present(state: State, entry: Entry, call: Present) -> Ruling:
         )
     events, instructions = sealing(state, order, entry)
     asked = PresentationAsked(order=order.id, by=caller.pid, claim=call.claim, call=entry.id)
-    return Decision([asked, *events, park(entry, "order", order.id)], instructions)
+    return capability.counted(held, Decision([asked, *events, park(entry, "order", order.id)], instructions))
+
+
+def outrun(order: Order, caller: Process) -> Stale:
+    """The refusal of a writer whose attempt is over."""
+    return Stale(
+        thing=f"process {caller.pid}",
+        fact=f"worked on attempt {caller.attempt} of {order.id}; now is attempt {order.attempt}",
+        remedy="start a new process for it",
+        rule="law 10: a late writer is refused",
+    )
 
 
 def sealing(state: State, order: Order, entry: Entry) -> tuple[list[Event], list[Instruction]]:
@@ -157,7 +171,8 @@ def apply_asked(state: State, event: PresentationAsked, at_ns: int) -> None:
     order.call, order.claim = event.call, event.claim
     order.presenter = event.by
     order.presentations += 1
-    _author(state, order, event.by)
+    if event.by in state.processes:
+        _author(state, order, event.by, is_making=True)
 
 
 def apply_presented(state: State, event: ContentPresented, at_ns: int) -> None:
@@ -194,15 +209,24 @@ def apply_worked(state: State, event: EffectIntended) -> None:
     is_making = isinstance(event.what, RunTool) and event.what.repeat != Repeat.PURE
     is_thinking = isinstance(event.what, Generate) and event.phase not in ("gatekeeping", "review", "orchestration")
     if is_making or is_thinking:
-        _author(state, state.orders[event.order], event.pid)
+        _author(state, state.orders[event.order], event.pid, is_making=is_making)
 
 
-def _author(state: State, order: Order, pid: str) -> None:
-    """The process and its ancestors within the order had a hand in it."""
-    process = state.processes.get(pid)  # type: ignore[call-overload]
-    while process is not None and process.order == order.id:
-        if process.pid not in order.workers:
-            order.workers.append(process.pid)
-        if process.spec.family and process.spec.family not in order.families:
-            order.families.append(process.spec.family)
-        process = state.processes.get(process.parent)
+def _author(state: State, order: Order, pid: Pid, *, is_making: bool) -> None:
+    """The process and its ancestors within the order had a hand in it, and none of their descendants may judge.
+
+    But for the conductor: it hands work and judgement to its children and does neither. It may stand above both, and
+    is an author like any once it makes something itself.
+    """
+    process = state.processes[pid]
+    if process.order != order.id:
+        return
+    for hand in (pid, *process.forebears):
+        row = state.processes.get(hand)
+        is_conductor = row is not None and row.spec.program == order.contract.conductor
+        if hand not in order.workers:
+            order.workers.append(hand)
+        if hand not in order.barred and (not is_conductor or hand == pid and is_making):
+            order.barred.append(hand)
+        if row is not None and row.spec.family and row.spec.family not in order.families:
+            order.families.append(row.spec.family)

@@ -1,11 +1,14 @@
 """The gate: who may judge, what closes an order, and what only a person can say.
 
-Rule 1: nobody judges their own work: the attester shares neither process nor ancestry with an author, and where the
-        contract says so, no model family. Where the author of the order accepts it, the grade is `self-accepted`.
+Rule 1: nobody judges their own work: the attester shares neither process nor ancestry with an author, also where those
+        between them have ended, and where the contract says so, no model family. Where the author of the order accepts
+        it, the grade is `self-accepted`.
 Rule 2: an attestation is about one exact content. Presenting anew voids it.
 Rule 3: an order closes when its checks passed, the gatekeeper, every review and every approval have passed the same
         content, and its branch holds exactly that commit.
-Rule 4: a question is decided once, by somebody with the right to approve, with one of its choices.
+Rule 4: a question is decided once, by somebody with the right to approve, with one of its choices. An approval is given
+        in no other way, and only by whom the contract names.
+Rule 5: a question whose answer would mean nothing any more leaves the inbox.
 """
 
 from agentos.abi.budget import NOTHING
@@ -19,15 +22,15 @@ from agentos.abi.events.work import (
     ContentAttested,
     OrderClosed,
     OrderJudged,
-    OrderResumed,
     QuestionAsked,
     QuestionDecided,
+    QuestionWithdrawn,
 )
 from agentos.abi.ids import KERNEL
 from agentos.abi.refusals import Broken, Closed, Forbidden, Invalid, NotFound, NotYet, Refusal, Stale
 from agentos.abi.replies import Chosen, Done
 from agentos.abi.rights import Right
-from agentos.abi.work import Approval, Reason, Review, Verdict
+from agentos.abi.work import Approval, Review, Verdict
 from agentos.kernel import capability, schedule
 from agentos.kernel.decision import Decision, Entry, Ruling, answer, deciding, deny, release
 from agentos.kernel.state import Attestation, Order, Process, Question, State
@@ -44,6 +47,7 @@ def attest(state: State, entry: Entry, call: Attest) -> Ruling:
     refusal = _attest_fault(state, order, caller, call)
     if refusal is not None:
         return refusal
+    held = capability.find(state, caller, Right.ATTEST, f"/{order.id}")
     attested = ContentAttested(
         order=order.id,
         content=call.content,
@@ -55,7 +59,7 @@ def attest(state: State, entry: Entry, call: Attest) -> Ruling:
         family=caller.spec.family,
         grade="self-accepted" if caller.principal == order.author else "independent",
     )
-    return deciding(attested, answer(entry, Done()))
+    return capability.counted(held, deciding(attested, answer(entry, Done())))
 
 
 def _attest_fault(state: State, order: Order, caller: Process, call: Attest) -> Refusal | None:
@@ -69,25 +73,23 @@ def _attest_fault(state: State, order: Order, caller: Process, call: Attest) -> 
             fact=f"is not what is presented now ({order.change.tree[-12:]})",
             remedy="look at the order again and judge that",
         )
-    if call.check != GATE and call.check not in {check.name: None for check in order.contract.accept}:
-        return NotFound(thing=f"check {call.check!r}", fact=f"is not asked for by {order.id}")
+    reviews = [check.name for check in order.contract.accept if isinstance(check, Review)]
+    if call.check != GATE and call.check not in reviews:
+        return NotFound(thing=f"review {call.check!r}", fact=f"is not asked for by {order.id}")
     return _kinship(state, order, caller, call.check)
 
 
 def _kinship(state: State, order: Order, caller: Process, check: str) -> Refusal | None:
     """Separation of duties: neither an author, nor above or below one."""
-    row: Process | None = caller
-    while row is not None and row.order == order.id:
-        if row.pid in order.workers and not (row.pid != caller.pid and _is_conductor(order, row)):
-            return Forbidden(
-                thing=f"process {caller.pid}",
-                fact=f"had a hand in {order.id}"
-                if row is caller
-                else f"descends from {row.pid}, an author of {order.id}",
-                remedy="have somebody else judge it",
-                rule="law 6: no one judges their own work",
-            )
-        row = state.processes.get(row.parent)
+    above = [pid for pid in caller.forebears if pid in order.barred]
+    if caller.pid in order.workers or above:
+        is_own = caller.pid in order.workers
+        return Forbidden(
+            thing=f"process {caller.pid}",
+            fact=f"had a hand in {order.id}" if is_own else f"descends from {above[-1]}, an author of {order.id}",
+            remedy="have somebody else judge it",
+            rule="law 6: no one judges their own work",
+        )
     asked = next((one for one in order.contract.accept if one.name == check), None)
     other = isinstance(asked, Review) and asked.is_other_family or check == GATE and order.contract.is_gate_other_family
     if other and (not caller.spec.family or caller.spec.family in order.families):
@@ -100,11 +102,6 @@ def _kinship(state: State, order: Order, caller: Process, check: str) -> Refusal
     return None
 
 
-def _is_conductor(order: Order, row: Process) -> bool:
-    """The conductor hands work and judgement to its children and does neither; it may stand above both, not judge."""
-    return row.spec.program == order.contract.conductor
-
-
 def weigh(state: State, order: Order) -> Ruling:
     """Verified: ask people, or close when every judgement is in."""
     if order.verdict != Verdict.PASSED or order.change is None:
@@ -114,11 +111,15 @@ def weigh(state: State, order: Order) -> Ruling:
     rejected = [row for row in order.attestations if row.verdict != Verdict.PASSED]
     if rejected:
         detail = f"{rejected[0].check} was judged {rejected[0].verdict} by {rejected[0].principal}"
-        return deciding(AttemptEnded(order=order.id, attempt=order.attempt, reason=detail))
+        ended = AttemptEnded(order=order.id, attempt=order.attempt, reason=detail)
+        return deciding(*orders.withdrawing(state, order, "what it was about was rejected"), ended)
     passed = {row.check: None for row in order.attestations}
     missing = [
         check for check in order.contract.accept if isinstance(check, Review | Approval) and check.name not in passed
     ]
+    if not order.processes and (GATE not in passed or any(isinstance(check, Review) for check in missing)):
+        detail = "whoever could have it judged has ended"
+        return orders.escalating(state, order, "conductor_ended", detail, ("retry", "cancel"))
     asked = [state.questions[number].text for number in order.questions if number in state.questions]
     events: list[Event] = []
     for check in missing:
@@ -186,8 +187,12 @@ def decide(state: State, entry: Entry, call: Decide) -> Ruling:
         kind = Closed if gone else NotFound
         return kind(thing=f"question {call.question}", fact=fact, remedy="list the open ones with: agentos inbox")
     caller = state.processes[entry.id.pid]
-    if capability.find(state, caller, Right.APPROVE, f"/{question.order or ''}") is None:
+    held = capability.find(state, caller, Right.APPROVE, f"/{question.order or ''}")
+    if held is None:
         return capability.forbidden(caller, Right.APPROVE, f"/{question.order or ''}")
+    refusal = _approval_fault(state, question, caller) if question.kind == "approval" else None
+    if refusal is not None:
+        return refusal
     if question.choices and call.choice not in question.choices:
         return Invalid(
             thing=f"choice {call.choice!r}",
@@ -195,11 +200,27 @@ def decide(state: State, entry: Entry, call: Decide) -> Ruling:
             remedy="take one of them",
         )
     decided = QuestionDecided(question=question.id, choice=call.choice, text=call.text, by=caller.principal)
-    more = _consequences(state, question, call, caller)
-    return Decision([decided, *more.events, answer(entry, Done())], more.instructions)
+    more = _consequences(state, question, call, caller, entry.now_ns)
+    return capability.counted(held, Decision([decided, *more.events, answer(entry, Done())], more.instructions))
 
 
-def _consequences(state: State, question: Question, call: Decide, caller: Process) -> Decision:
+def _approval_fault(state: State, question: Question, caller: Process) -> Refusal | None:
+    """Whose approval it is: the person's that the contract names, and never an author's."""
+    assert question.order is not None, "an approval is about an order"
+    order = state.orders[question.order]
+    asked = _asked(order, question)
+    if asked.who and asked.who != caller.principal:
+        return Forbidden(thing=f"approval {asked.name!r}", fact=f"is {asked.who}'s to give, not {caller.principal}'s")
+    return _kinship(state, order, caller, asked.name)
+
+
+def _asked(order: Order, question: Question) -> Approval:
+    """The approval of the contract that a question is about."""
+    approvals = [check for check in order.contract.accept if isinstance(check, Approval)]
+    return next(check for check in approvals if _approval_text(order, check.name) == question.text)
+
+
+def _consequences(state: State, question: Question, call: Decide, caller: Process, now_ns: int) -> Decision:
     order = state.orders.get(question.order) if question.order is not None else None
     match question.kind:
         case "ask" if question.call is not None:
@@ -211,17 +232,16 @@ def _consequences(state: State, question: Question, call: Decide, caller: Proces
         case "escalation" if order is not None and order.state == "escalated":
             if call.choice == "cancel":
                 return orders.cancelling(state, order, f"cancelled by {caller.principal}")
-            return deciding(OrderResumed(order=order.id, state="ready"))
+            return orders.resuming(state, order, now_ns)
     return deciding()
 
 
 def _accepted(order: Order, question: Question, call: Decide, caller: Process) -> ContentAttested:
     assert order.change is not None
-    name = next(check.name for check in order.contract.accept if _approval_text(order, check.name) == question.text)
     return ContentAttested(
         order=order.id,
         content=order.change.tree,
-        check=name,
+        check=_asked(order, question).name,
         verdict=Verdict.PASSED if call.choice == "approve" else Verdict.FAILED,
         reason=call.text,
         by=caller.pid,
@@ -235,6 +255,7 @@ def _resolve(state: State, question: Question, choice: str) -> Decision:
     pending = state.effects.get(question.effect)
     if pending is None:
         return deciding()
+    assert pending.is_orphaned, "a person is asked about what is lost"
     outcome = Failed(fact=f"its outcome was lost; a person says it {choice}")
     spent = pending.reserved if choice == "happened" else NOTHING
     events: list[Event] = [EffectSettled(effect=pending.id, attempt=pending.attempt, outcome=outcome, spent=spent)]
@@ -276,11 +297,14 @@ def apply_question(state: State, event: QuestionAsked, at_ns: int) -> None:
         state.orders[event.order].questions.append(event.question)
 
 
-def apply_decided(state: State, event: QuestionDecided, at_ns: int) -> None:
+def apply_answered(state: State, event: QuestionDecided | QuestionWithdrawn, at_ns: int) -> None:
     question = state.questions.pop(event.question)
     order = state.orders.get(question.order) if question.order is not None else None
-    if order is not None and question.id in order.questions:
-        order.questions.remove(question.id)
+    if order is None:
+        return
+    order.questions.remove(question.id)
+    if isinstance(event, QuestionDecided) and event.choice == "proceed" and question.kind == "escalation":
+        order.proved_by = "waived"
 
 
-__all__ = ["Reason", "attest", "closing", "decide", "judging", "weigh"]
+__all__ = ["attest", "closing", "decide", "judging", "weigh"]

@@ -36,14 +36,15 @@ from agentos.abi.events.work import (
     PresentationAsked,
     ProvingBegun,
     QuestionAsked,
+    QuestionWithdrawn,
     VerifyingBegun,
 )
 from agentos.abi.ids import KERNEL, AccountId, OrderId
 from agentos.abi.limits import value
-from agentos.abi.refusals import Closed, Exhausted, NotFound, NotYet, Refusal
+from agentos.abi.refusals import Closed, Exhausted, Invalid, NotFound, NotYet, Refusal
 from agentos.abi.replies import Done, Ordered, Standing
 from agentos.abi.rights import Right
-from agentos.kernel import budget, capability, process, schedule
+from agentos.kernel import agenda, budget, capability, ipc, process, schedule
 from agentos.kernel.decision import Decision, Entry, Ruling, answer, deciding, deny, park
 from agentos.kernel.state import Order, State, Summary
 from agentos.kernel.work import contract
@@ -83,7 +84,8 @@ OVER = ("closed", "judged", "cancelled")
 
 def submit(state: State, entry: Entry, call: Submit) -> Ruling:
     caller = state.processes[entry.id.pid]
-    if capability.find(state, caller, Right.AUTHOR, "/") is None:
+    held = capability.find(state, caller, Right.AUTHOR, "/")
+    if held is None:
         return capability.forbidden(caller, Right.AUTHOR, "/")
     if len(state.orders) >= value("orders_open_max"):
         return Exhausted(thing="open orders", fact=f"are {len(state.orders)} already", limit="limits.orders_open_max")
@@ -92,7 +94,7 @@ def submit(state: State, entry: Entry, call: Submit) -> Ruling:
         return refusal
     order, account = OrderId(f"WO-{state.next_order}"), AccountId(state.next_account)
     due = entry.now_ns + call.contract.wall_ns_max
-    return deciding(
+    ruling = deciding(
         AccountOpened(account=account, parent=AccountId(1), limit=call.contract.budget, owner=order),
         OrderSubmitted(
             order=order,
@@ -106,6 +108,7 @@ def submit(state: State, entry: Entry, call: Submit) -> Ruling:
         TimerSet(timer=state.next_timer, at_ns=due, pid=KERNEL, kind="order", target=order),
         answer(entry, Ordered(order=order)),
     )
+    return capability.counted(held, ruling)
 
 
 def find(state: State, id: OrderId) -> Order | Refusal:
@@ -147,7 +150,8 @@ def begin(state: State, entry: Entry, call: Begin) -> Ruling:
     if not isinstance(order, Order):
         return order
     caller = state.processes[entry.id.pid]
-    if capability.find(state, caller, Right.CONDUCT, f"/{order.id}") is None:
+    held = capability.find(state, caller, Right.CONDUCT, f"/{order.id}")
+    if held is None:
         return capability.forbidden(caller, Right.CONDUCT, f"/{order.id}")
     if order.state not in TRANSITIONS[AttemptBegun][0]:
         return NotYet(thing=f"order {order.id}", fact=f"is {order.state}", remedy="wait until it is ready")
@@ -159,7 +163,7 @@ def begin(state: State, entry: Entry, call: Begin) -> Ruling:
             limit="order.attempts",
         )
     events, instructions = start(state, order, entry)
-    return Decision([*events, park(entry, "order", order.id)], instructions)
+    return capability.counted(held, Decision([*events, park(entry, "order", order.id)], instructions))
 
 
 def start(state: State, order: Order, entry: Entry) -> tuple[list[Event], list[Instruction]]:
@@ -172,7 +176,8 @@ def start(state: State, order: Order, entry: Entry) -> tuple[list[Event], list[I
     events, instructions = schedule.intend(
         state, checkout, pid=KERNEL, account=order.account, reserved=NOTHING, order=order.id, phase="orchestration"
     )
-    return [AttemptBegun(order=order.id, attempt=number, by=entry.id.pid, call=entry.id), *events], instructions
+    call = entry.id if entry.id.pid != KERNEL else None
+    return [AttemptBegun(order=order.id, attempt=number, by=entry.id.pid, call=call), *events], instructions
 
 
 def escalating(state: State, order: Order, reason: str, detail: str, choices: tuple[str, ...]) -> Decision:
@@ -188,7 +193,23 @@ def escalating(state: State, order: Order, reason: str, detail: str, choices: tu
     )
     escalated = OrderEscalated(order=order.id, question=number, reason=str(reason), detail=detail)
     ends, instructions = _stop(state, order, f"{order.id} was escalated")
-    return Decision([escalated, asked, *ends], instructions)
+    void = withdrawing(state, order, "the order was escalated")
+    return Decision([*void, escalated, asked, *ends], instructions)
+
+
+def withdrawing(state: State, order: Order, reason: str) -> list[Event]:
+    """The approvals asked for leave the inbox: what they are about is presented no more."""
+    asked = [state.questions[number] for number in order.questions]
+    return [QuestionWithdrawn(question=row.id, reason=reason) for row in asked if row.kind == "approval"]
+
+
+def resuming(state: State, order: Order, now_ns: int) -> Decision:
+    """A person's word that it goes on: from the start, with time and attempts of its own."""
+    due = now_ns + order.contract.wall_ns_max
+    return deciding(
+        OrderResumed(order=order.id, state="ready"),
+        TimerSet(timer=state.next_timer, at_ns=due, pid=KERNEL, kind="order", target=order.id),
+    )
 
 
 def _stop(state: State, order: Order, reason: str) -> tuple[list[Event], list[Instruction]]:
@@ -216,12 +237,13 @@ def escalate(state: State, entry: Entry, call: Escalate) -> Ruling:
     if not isinstance(order, Order):
         return order
     caller = state.processes[entry.id.pid]
-    if capability.find(state, caller, Right.CONDUCT, f"/{order.id}") is None:
+    held = capability.find(state, caller, Right.CONDUCT, f"/{order.id}")
+    if held is None:
         return capability.forbidden(caller, Right.CONDUCT, f"/{order.id}")
     if order.state not in ("ready", "executing", "gating"):
         return NotYet(thing=f"order {order.id}", fact=f"is {order.state}", remedy="wait for its verdict")
     ruling = escalating(state, order, call.reason, call.detail, ("retry", "cancel"))
-    return Decision([answer(entry, Done()), *ruling.events], ruling.instructions)
+    return capability.counted(held, Decision([answer(entry, Done()), *ruling.events], ruling.instructions))
 
 
 def cancel(state: State, entry: Entry, call: Cancel) -> Ruling:
@@ -229,11 +251,12 @@ def cancel(state: State, entry: Entry, call: Cancel) -> Ruling:
     if not isinstance(order, Order):
         return order
     caller = state.processes[entry.id.pid]
-    may = caller.principal == order.author or capability.find(state, caller, Right.CONDUCT, f"/{order.id}") is not None
-    if not may:
+    is_author = caller.principal == order.author
+    held = None if is_author else capability.find(state, caller, Right.CONDUCT, f"/{order.id}")
+    if not is_author and held is None:
         return capability.forbidden(caller, Right.CONDUCT, f"/{order.id}")
     ruling = cancelling(state, order, call.reason or f"cancelled by {caller.principal}")
-    return Decision([answer(entry, Done()), *ruling.events], ruling.instructions)
+    return capability.counted(held, Decision([answer(entry, Done()), *ruling.events], ruling.instructions))
 
 
 def cancelling(state: State, order: Order, reason: str) -> Decision:
@@ -255,12 +278,15 @@ def raise_(state: State, entry: Entry, call: Raise) -> Ruling:
     if not isinstance(order, Order):
         return order
     caller = state.processes[entry.id.pid]
-    if caller.principal != order.author and capability.find(state, caller, Right.AUTHOR, "/") is None:
+    is_author = caller.principal == order.author
+    held = None if is_author else capability.find(state, caller, Right.AUTHOR, "/")
+    if not is_author and held is None:
         return capability.forbidden(caller, Right.AUTHOR, "/")
-    if min(call.by.uusd, call.by.tokens, call.by.actions) < 0:
-        return Exhausted(thing="field by", fact="is negative", remedy="a budget is lowered by cancelling")
+    if not NOTHING.fits(call.by):
+        return Invalid(thing="field by", fact="is negative", remedy="a budget is lowered by cancelling")
     short = budget.fault(state, AccountId(1), call.by)
-    return short or deciding(AccountRaised(account=order.account, by=call.by), answer(entry, Done()))
+    raised = AccountRaised(account=order.account, by=call.by)
+    return short or capability.counted(held, deciding(raised, answer(entry, Done())))
 
 
 def overdue(state: State, fired: TimerFired, target: str) -> Ruling:
@@ -305,6 +331,7 @@ def apply_proved(state: State, event: OrderProved, at_ns: int) -> None:
     order = state.orders[event.order]
     order.proofs.append(event.finding)
     order.waiting_checks -= 1
+    assert order.waiting_checks >= 0
 
 
 def apply_ready(state: State, event: OrderReady, at_ns: int) -> None:
@@ -314,6 +341,8 @@ def apply_ready(state: State, event: OrderReady, at_ns: int) -> None:
 def apply_begun(state: State, event: AttemptBegun, at_ns: int) -> None:
     order = step(state, event.order, event)
     order.attempt, order.call = event.attempt, event.call
+    if event.by in order.processes:
+        state.processes[event.by].attempt = event.attempt
     order.change = order.verdict = order.reason = None
     order.is_conducted = True
 
@@ -358,7 +387,8 @@ def apply_over(state: State, event: OrderClosed | OrderJudged | OrderCancelled, 
     for number in order.questions:
         state.questions.pop(number, None)
     _abandon(state, event.order)
-    state.artifacts.pop(event.order, None)
+    agenda.strike(state, order.timer)
+    ipc.close(state, event.order)
     schedule.forget(state, event.order)
     del state.orders[event.order]
 

@@ -23,7 +23,9 @@ from agentos.kernel.work import order as orders
 
 def advance(state: State, entry: Entry, call: Advance) -> Ruling:
     """Kernel call: take the next step that needs nobody's word."""
-    order = state.orders[call.order]
+    order = state.orders.get(call.order)
+    if order is None:
+        return deciding()  # an earlier step of the same batch has ended it
     step: Ruling
     match order.state:
         case "submitted":

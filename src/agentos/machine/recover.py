@@ -10,6 +10,7 @@ Rule 3: a breach stops recovery with the event's number. Nothing is repaired by 
 Rule 4: a fresh journal gets its workspace's id and its first events in one batch.
 """
 
+from collections.abc import Iterable
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
@@ -125,3 +126,12 @@ def _found(journal: Journal, workspace: str, now_ns: int, salts: Salts, budget: 
 def snapshot(journal: Journal, state: State, head: Head) -> None:
     """Keep the state, so that a restart replays only what comes after. Call between batches."""
     journal.save_snapshot(Snapshot(head.seq, tag(), encode(state)))
+
+
+def fold(workspace: str, rows: Iterable[Row]) -> tuple[int, str, tuple[str, ...]]:
+    """The state after these rows, from nothing and without a snapshot: the last event, its digest, the broken laws."""
+    state, last = empty(workspace), 0
+    for row in rows:
+        replay(state, row)
+        last = row.seq
+    return last, sha256(encode(state)).hexdigest(), tuple(map(str, faults(state)))

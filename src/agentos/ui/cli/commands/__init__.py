@@ -1,0 +1,1 @@
+"""The commands, one module for each family. `agentos.ui.cli.table` says which is where."""

@@ -57,7 +57,9 @@ class Command(_Check, frozen=True):
     argv: tuple[str, ...]
     must_fail_on_base: bool = True  # red first: shown to fail on the base before the work starts
     timeout_s: int = 300
-    tests: tuple[str, ...] = ()  # test ids that must pass; empty means those that were red on base plus all green before
+    tests: tuple[
+        str, ...
+    ] = ()  # test ids that must pass; empty means those that were red on base plus all green before
 
 
 class Unchanged(_Check, frozen=True):

@@ -25,6 +25,10 @@ class Conflict(Exception):
     """The change does not apply to what is there; the message names the paths."""
 
 
+class TooLarge(Exception):
+    """A file, or the number of files, is over a bound; the message names the limit, its value and its key."""
+
+
 class Stamp(NamedTuple):
     """Who and when, for a commit that must be reproducible."""
 
@@ -37,10 +41,16 @@ class Forge(Protocol):
     name: str
 
     async def resolve(self, repository: Path, ref: str) -> str: ...  # commit id
-    async def checkout(self, repository: Path, commit: str, target: Path) -> None: ...  # fresh working copy, no shared config
+    async def checkout(
+        self, repository: Path, commit: str, target: Path
+    ) -> None: ...  # fresh working copy, no shared config
     async def discard(self, target: Path) -> None: ...
     async def seal(self, target: Path, *, base: str, scope: Scope, message: str, stamp: Stamp) -> Change: ...
-    async def export(self, repository: Path, commit: str, target: Path) -> None: ...  # plain files, no .git, links refused
-    async def fetch_into(self, repository: Path, target: Path, commit: str) -> None: ...  # objects of a sealed commit into the repository
+    async def export(
+        self, repository: Path, commit: str, target: Path
+    ) -> None: ...  # plain files, no .git, links refused
+    async def fetch_into(
+        self, repository: Path, target: Path, commit: str
+    ) -> None: ...  # objects of a sealed commit into the repository
     async def move_ref(self, repository: Path, ref: str, *, old: str | None, new: str | None, why: str) -> None: ...
     async def diff(self, repository: Path, base: str, commit: str) -> str: ...  # unified text, for people and models

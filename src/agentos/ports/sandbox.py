@@ -2,7 +2,8 @@
 
 Rule 1: no network, a scrubbed environment, a private /tmp and HOME, the root read-only; only `writable` is writable.
 Rule 2: when `run` returns, nothing the command started is alive. A time-out kills the whole tree.
-Rule 3: output is cut at its bound and the command goes on; the cut is told.
+Rule 3: output over its bound keeps its beginning and its end, with a line between them that says how much is missing;
+        the command goes on, and the cut is told.
 Rule 4: a machine that cannot do this says so in `probe()`, with what is missing; `run` then raises `Unavailable`.
         Nothing is downgraded in silence.
 """
@@ -25,6 +26,7 @@ class Limits(NamedTuple):
     memory_bytes_max: int = 2 << 30
     processes_max: int = 128
     file_bytes_max: int = 256 << 20  # any one file
+    disk_bytes_max: int = 1 << 30  # all that is written behind writable binds
     output_bytes_max: int = 1 << 20  # stdout and stderr, each
 
 
@@ -39,13 +41,14 @@ class Command(NamedTuple):
 
 class Exit(NamedTuple):
     status: int  # exit status; 128 + signal when killed by one
-    reason: str  # exited | signalled | timed_out | cancelled
+    reason: str  # exited | signalled | timed_out | exhausted
     stdout: bytes
     stderr: bytes
     is_cut: bool  # output was over its bound
     wall_ns: int
     cpu_ns: int
     level: str  # isolation level it really ran under
+    limit: str = ""  # the field of Limits that was reached, if that ended it
 
 
 class Level(NamedTuple):
@@ -65,4 +68,4 @@ class Sandbox(Protocol):
     name: str
 
     def probe(self) -> Level: ...
-    async def run(self, command: Command) -> Exit: ...  # cancelling kills the tree
+    async def run(self, command: Command) -> Exit: ...  # cancelling kills the tree; ValueError: malformed command

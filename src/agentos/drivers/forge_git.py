@@ -86,6 +86,10 @@ class GitForge:
         """The commit id of `ref`: of the repository, or sealed and not fetched yet."""
         return await asyncio.to_thread(self._resolve, repository, ref)
 
+    async def tree(self, repository: Path, commit: str) -> Digest:
+        """The tree of a commit, of the repository or sealed, as evidence names it."""
+        return await asyncio.to_thread(lambda: _padded(self._store(repository).tree_of(commit)))
+
     async def checkout(self, repository: Path, commit: str, target: Path) -> None:
         """Fill `target`, which must be absent or empty, with the commit's files and links. No .git."""
         await asyncio.to_thread(self._checkout, repository, commit, target)
@@ -199,7 +203,7 @@ class GitForge:
         return Change(
             base=base,
             commit=commit,
-            tree=Digest(store.tree_of(commit).rjust(64, "0")),
+            tree=_padded(store.tree_of(commit)),
             paths=tuple(edit.path for edit in kept),
             out_of_scope=tuple(edit.path for edit in sorted_out[paths.Place.OUTSIDE]),
             protected=tuple(edit.path for edit in sorted_out[paths.Place.PROTECTED]),
@@ -363,6 +367,10 @@ def _rooted(pattern: str, directory: str) -> str:
 def _content(store: Store, entries: dict[str, Entry], path: str) -> bytes | None:
     entry = entries.get(path)
     return next(store.blobs([entry.id])) if entry and entry.is_file else None
+
+
+def _padded(tree: str) -> Digest:
+    return Digest(tree.rjust(64, "0"))
 
 
 def _make_empty(target: Path) -> None:

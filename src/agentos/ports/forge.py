@@ -10,6 +10,7 @@ Rule 4: `seal` is a pure function of working copy, base and scope: the same cont
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from agentos.abi.ids import Digest
 from agentos.abi.work import Change, Scope
 
 
@@ -41,6 +42,7 @@ class Forge(Protocol):
     name: str
 
     async def resolve(self, repository: Path, ref: str) -> str: ...  # commit id
+    async def tree(self, repository: Path, commit: str) -> Digest: ...  # tree id, zero-padded on the left to 64 digits
     async def checkout(
         self, repository: Path, commit: str, target: Path
     ) -> None: ...  # fresh working copy, no shared config

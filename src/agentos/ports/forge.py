@@ -10,6 +10,7 @@ Rule 4: `seal` is a pure function of working copy, base and scope: the same cont
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from agentos.abi.ids import Digest
 from agentos.abi.work import Change, Scope
 
 
@@ -36,6 +37,10 @@ class Delivered(NamedTuple):
     paths: tuple[str, ...]
 
 
+class TooLarge(Exception):
+    """A file, or the number of files, is over a bound; the message names the limit, its value and its key."""
+
+
 class Stamp(NamedTuple):
     """Who and when, for a commit that must be reproducible."""
 
@@ -48,6 +53,7 @@ class Forge(Protocol):
     name: str
 
     async def resolve(self, repository: Path, ref: str) -> str: ...  # commit id
+    async def tree(self, repository: Path, commit: str) -> Digest: ...  # tree id, padded with zeros to 64 digits
     async def checkout(
         self, repository: Path, commit: str, target: Path, *, base: str = ""
     ) -> None: ...  # fresh copy, no shared config

@@ -8,7 +8,6 @@ import asyncio
 import hashlib
 import os
 import subprocess
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -17,24 +16,18 @@ import pytest
 
 from agentos.abi.ids import Digest
 from agentos.abi.work import (
-    Approval,
     Change,
     Check,
     Command,
-    FileSchema,
     Finding,
-    Metric,
     Reason,
     Scope,
-    Unchanged,
     Verdict,
 )
 from agentos.drivers.check_suite import SuiteChecker
 from agentos.drivers.forge_git import GitForge
 from agentos.drivers.sandbox_native import NativeSandbox
 from agentos.ports.forge import Stamp
-from agentos.ports.sandbox import Command as Run
-from agentos.ports.sandbox import Exit, Level, Unavailable
 
 T = TypeVar("T")
 STAMP = Stamp("agentos", "agentos@localhost", 1_700_000_000)

@@ -65,6 +65,10 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     touched: tuple[Touched, ...]
     directories: tuple[str, ...] = ()  # made by the apply, outermost first
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return tuple(touched.path for touched in self.touched)
+
 
 def apply(store: Store, repository: Path, *, commit: str, base: str) -> Receipt:
     """Write the change into the checkout; `Conflict` names the paths in the way, and then nothing was written."""

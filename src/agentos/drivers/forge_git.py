@@ -33,7 +33,7 @@ from agentos.drivers import forge_apply, forge_files, forge_syntax
 from agentos.drivers.forge_apply import Receipt
 from agentos.drivers.forge_files import Kind
 from agentos.drivers.forge_steering import is_steering_changed
-from agentos.drivers.forge_store import Edit, Entry, GitFailed, Store, git, git_dir_of
+from agentos.drivers.forge_store import Edit, Entry, GitFailed, Store, git, git_dir_of, top_of
 from agentos.ports.forge import Conflict, Moved, NotARepository, Stamp, TooLarge
 
 FILE_BYTES_MAX = 32 << 20  # a changed file; the largest hand-written source file known to us is under 10 MB
@@ -93,6 +93,10 @@ class GitForge:
     async def checkout(self, repository: Path, commit: str, target: Path) -> None:
         """Fill `target`, which must be absent or empty, with the commit's files and links. No .git."""
         await asyncio.to_thread(self._checkout, repository, commit, target)
+
+    async def checkout_worktree(self, repository: Path, target: Path) -> None:
+        """Fill `target` with the user's checkout as it is: tracked files and new ones that git does not ignore."""
+        await asyncio.to_thread(self._checkout_worktree, repository, target)
 
     async def discard(self, target: Path) -> None:
         """Remove a working copy that `checkout` made; nothing happens if it is gone."""
@@ -160,6 +164,24 @@ class GitForge:
             links = [path for path, entry in entries.items() if entry.mode == "120000"]
             for path, content in zip(links, store.blobs(entries[path].id for path in links), strict=True):
                 forge_files.link_new(root, path, os.fsdecode(content))
+
+    def _checkout_worktree(self, repository: Path, target: Path) -> None:
+        top = top_of(repository)
+        base = self._resolve(repository, "HEAD")
+        listed = git("ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=top).split(b"\0")
+        names = sorted({os.fsdecode(name) for name in listed if name})
+        _make_empty(target)
+        self._remember(target, _Copy(str(repository.absolute()), base, str(target.absolute())))
+        with forge_files.opened(top) as source, forge_files.opened(target) as root:
+            for path in names:
+                mode = forge_files.mode(source, path)
+                if mode is None or paths.is_git_own(path):
+                    continue
+                if stat.S_ISLNK(mode):
+                    forge_files.link_new(root, path, forge_files.read_link(source, path))
+                elif stat.S_ISREG(mode):
+                    content = forge_files.read(source, path, bytes_max=self.file_bytes_max)
+                    forge_files.write_new(root, path, content, is_executable=bool(mode & stat.S_IXUSR))
 
     def _export(self, repository: Path, commit: str, target: Path) -> None:
         store = self._store(repository)

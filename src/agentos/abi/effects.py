@@ -56,7 +56,6 @@ class Checkout(Effect, frozen=True, tag="checkout"):
     attempt: int
     repository: str
     commit: str  # what to fill it with; "worktree": the user's checkout with its edits
-    base: str  # what it will be compared with
 
 
 class Seal(Effect, frozen=True, tag="seal"):

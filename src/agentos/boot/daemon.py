@@ -103,7 +103,7 @@ class Daemon:
         return Devices(
             blobs=self.blobs,
             forge=self.forge,
-            checker=SuiteChecker(self.forge, self.sandbox, self.blobs),
+            checker=SuiteChecker(self.forge, self.sandbox, self.blobs, scratch=self.folder.home / "scratch"),
             backends={self.choice.backend: self.backend},
             models={},
             tools={tool.manifest.name: tool for tool in tools},

@@ -41,16 +41,16 @@ def encode(event: Event) -> bytes:
     return _ENCODER.encode(event)
 
 
-def decode(type: str, version: int, payload: bytes) -> Event:
+def decode(type: str, version: int, payload: bytes) -> AnyEvent:
     """The event of a payload, lifted to today's version."""
     newest = _NEWEST.get(type)
     if newest is None or version > newest:
         raise Newer(f"event {type} version {version} was written by a newer agentos; use that version or newer")
     if version == newest:
-        event: Event = _DECODER.decode(payload)
+        event: AnyEvent = _DECODER.decode(payload)
         return event
     fields = msgspec.msgpack.decode(payload)
     for old in range(version, newest):
         fields = LIFTS[type, old](fields)
-    lifted: Event = msgspec.convert(fields, AnyEvent)
+    lifted: AnyEvent = msgspec.convert(fields, AnyEvent)
     return lifted

@@ -186,9 +186,9 @@ class Performer:
         await self._devices.forge.discard(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         if effect.commit == WORKTREE:
-            await self._devices.forge.checkout_worktree(Path(effect.repository), target, effect.base)
+            await self._devices.forge.checkout_worktree(Path(effect.repository), target)
         else:
-            await self._devices.forge.checkout(Path(effect.repository), effect.commit, target, base=effect.base)
+            await self._devices.forge.checkout(Path(effect.repository), effect.commit, target)
         return CheckedOut()
 
     async def _seal(self, effect: Seal, instruction: Perform) -> AnyOutcome:
@@ -231,10 +231,10 @@ class Performer:
             delivered = await forge.undo(repository, effect.undoes)
         else:
             delivered = await forge.apply_to_checkout(repository, effect.commit, effect.base)
-        return Applied(receipt=delivered.receipt, paths=delivered.paths)
+        return Applied(receipt=delivered.id, paths=delivered.paths)
 
     async def _is_at(self, repository: Path, ref: str, commit: str) -> bool:
         try:
             return await self._devices.forge.resolve(repository, ref) == commit
-        except forges.NotFound:
+        except forges.NotARepository:  # no such ref yet
             return False

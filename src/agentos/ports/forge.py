@@ -10,15 +10,12 @@ Rule 4: `seal` is a pure function of working copy, base and scope: the same cont
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from agentos.abi.ids import Digest
 from agentos.abi.work import Change, Scope
 
 
 class NotARepository(Exception):
     """There is no git repository there, or it has no commit; the message says how to make one."""
-
-
-class NotFound(Exception):
-    """The repository has no such commit or ref."""
 
 
 class Moved(Exception):
@@ -29,11 +26,18 @@ class Conflict(Exception):
     """The change does not apply to what is there; the message names the paths."""
 
 
-class Delivered(NamedTuple):
-    """A change in a checkout."""
+class Delivered(Protocol):
+    """A change in a checkout, or out of it again."""
 
-    receipt: str  # reverses it
-    paths: tuple[str, ...]
+    @property
+    def id(self) -> str: ...  # the receipt that reverses it
+
+    @property
+    def paths(self) -> tuple[str, ...]: ...
+
+
+class TooLarge(Exception):
+    """A file, or the number of files, is over a bound; the message names the limit, its value and its key."""
 
 
 class Stamp(NamedTuple):
@@ -48,9 +52,8 @@ class Forge(Protocol):
     name: str
 
     async def resolve(self, repository: Path, ref: str) -> str: ...  # commit id
-    async def checkout(
-        self, repository: Path, commit: str, target: Path, *, base: str = ""
-    ) -> None: ...  # fresh copy, no shared config
+    async def tree(self, repository: Path, commit: str) -> Digest: ...  # tree id, padded with zeros to 64 digits
+    async def checkout(self, repository: Path, commit: str, target: Path) -> None: ...  # fresh, no shared config
     async def discard(self, target: Path) -> None: ...
     async def seal(self, target: Path, *, base: str, scope: Scope, message: str, stamp: Stamp) -> Change: ...
     async def export(self, repository: Path, commit: str, target: Path) -> None: ...  # plain files, no .git, no links
@@ -59,4 +62,4 @@ class Forge(Protocol):
     async def diff(self, repository: Path, base: str, commit: str) -> str: ...  # unified text, for people and models
     async def apply_to_checkout(self, repository: Path, commit: str, base: str) -> Delivered: ...  # all or nothing
     async def undo(self, repository: Path, receipt: str) -> Delivered: ...  # exactly, or refused
-    async def checkout_worktree(self, repository: Path, target: Path, base: str) -> None: ...  # with the user's edits
+    async def checkout_worktree(self, repository: Path, target: Path) -> None: ...  # as it is, with the user's edits

@@ -170,9 +170,7 @@ def start(state: State, order: Order, entry: Entry) -> tuple[list[Event], list[I
     """A new attempt: its working copy is made."""
     number = order.attempt + 1
     source = order.contract.candidate or order.contract.base
-    checkout = Checkout(
-        order=order.id, attempt=number, repository=order.contract.repository, commit=source, base=order.contract.base
-    )
+    checkout = Checkout(order=order.id, attempt=number, repository=order.contract.repository, commit=source)
     events, instructions = schedule.intend(
         state, checkout, pid=KERNEL, account=order.account, reserved=NOTHING, order=order.id, phase="orchestration"
     )

@@ -1,0 +1,196 @@
+"""Can this suite fail on this very content? Asked of every test that passed, by the strongest means that fits it.
+
+    apart       the test passes with the artifact in another sandbox, on plain values alone       -> settled
+                a closed test fails there, though it passes beside the artifact                   -> blind: it was fooled
+    turned      assertions turned round: one that still passes                                    -> blind
+    altered     expected literals replaced in the text: the test still passes                     -> blind
+    none fits   no assertion of a known shape, and not to be run apart                            -> unprobed, and said
+
+A test that is settled needs no further question: what decided it never shared a process with the artifact.
+"""
+
+import asyncio
+import random
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from agentos.drivers import check_run, check_spoil, check_trees
+from agentos.drivers.check_run import Ran, Suite, Test
+from agentos.drivers.check_trees import Trees
+from agentos.ports.sandbox import Sandbox
+
+# What a comparison that came out wrong raises. Anything else, apart, can be the wire's doing.
+_COMPARED = ("AssertionError", "Failed")
+
+Key = tuple[str, str]  # file, name inside it: "tests/test_calc.py", "TestAdd.test_one"
+
+
+class Probed(NamedTuple):
+    """Every named test in exactly one of these."""
+
+    apart: frozenset[str]
+    probed: frozenset[str]
+    unprobed: frozenset[str]
+    blind: dict[str, str]  # why
+    runs: tuple[Ran, ...]
+
+
+class Subject(NamedTuple):
+    """What is probed."""
+
+    sandbox: Sandbox
+    suite: Suite
+    trees: Trees
+    scratch: Path
+    named: frozenset[str]  # test ids that passed and matter
+    green_on_base: frozenset[str]
+    test_reads: frozenset[str]
+
+
+async def probe(subject: Subject) -> Probed:
+    """Ask every question that is needed; three runs more at most, five where tests fail apart."""
+    sources = {path: check_trees.content(subject.trees.whole, path) or b"" for path in _test_sources(subject.trees)}
+    runs: list[Ran] = []
+    settled, blind = await _apart(subject, sources, runs)
+    open_tests = set(subject.named - settled) - blind.keys()
+    probed: set[str] = set()
+    if open_tests and not blind:
+        asked = frozenset(open_tests)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(ask(subject, sources, asked, runs)) for ask in (_turned, _altered)]
+        for failed, fooled in (task.result() for task in tasks):
+            probed |= failed
+            blind |= fooled
+    unprobed = open_tests - probed - set(blind)
+    return Probed(frozenset(settled), frozenset(probed - set(blind)), frozenset(unprobed), blind, tuple(runs))
+
+
+def _test_sources(trees: Trees) -> Iterable[str]:
+    return sorted(p for p in trees.kept & trees.files if p.endswith(".py") and not p.endswith("conftest.py"))
+
+
+async def _apart(subject: Subject, sources: dict[str, bytes], runs: list[Ran]) -> tuple[set[str], dict[str, str]]:
+    trees = subject.trees
+    if not _artifact_sources(trees.files, trees.kept):
+        return set(), {}
+    ran = await _run_apart(subject, trees.whole, trees.files, "apart")
+    runs.append(ran)
+    found = {name: ran.tests[name] for name in subject.named if name in ran.tests}
+    settled = {name for name, test in found.items() if test.outcome == "passed" and not test.is_opaque}
+    closed = {path: check_spoil.closed(source) for path, source in sources.items()}
+    suspects = {
+        name
+        for name, test in found.items()
+        if _is_caught(test) and _in(key_of(name, subject.suite.runner, sources), closed)
+    }
+    if suspects:
+        suspects = await _calibrated(subject, sources, suspects, runs)
+    why = "passes beside the artifact and fails apart from it"
+    return settled, {name: why for name in sorted(suspects)}
+
+
+def _is_caught(test: Test) -> bool:
+    is_sure = not test.is_loose and not test.is_opaque and test.crossings > 0
+    return test.outcome == "failed" and test.error in _COMPARED and is_sure
+
+
+async def _calibrated(subject: Subject, sources: dict[str, bytes], suspects: set[str], runs: list[Ran]) -> set[str]:
+    """Without the suspects of files in which some test that is honestly green on the base fails apart as well."""
+    files = {key_of(name, subject.suite.runner, sources)[0] for name in suspects}
+    witnesses = {n for n in subject.green_on_base if key_of(n, subject.suite.runner, sources)[0] in files}
+    if not witnesses:
+        return suspects
+    ran = await _run_apart(subject, subject.trees.base, subject.trees.base_files, "apart-base")
+    runs.append(ran)
+    bad = {name for name in witnesses if name not in ran.tests or ran.tests[name].outcome != "passed"}
+    unfit = {key_of(name, subject.suite.runner, sources)[0] for name in bad}
+    return {name for name in suspects if key_of(name, subject.suite.runner, sources)[0] not in unfit}
+
+
+async def _run_apart(subject: Subject, tree: Path, files: frozenset[str], name: str) -> Ran:
+    trees = subject.trees
+    artifact_sources = _artifact_sources(files, trees.kept)
+    tests = await check_trees.copy(tree, subject.scratch / f"{name}-tests", leave_out=artifact_sources)
+    hidden = (trees.kept & files) | subject.test_reads
+    artifact = await check_trees.copy(tree, subject.scratch / f"{name}-artifact", leave_out=hidden)
+    return await check_run.apart(subject.sandbox, subject.suite, tests, artifact, sources=artifact_sources)
+
+
+def _artifact_sources(files: frozenset[str], kept: frozenset[str]) -> frozenset[str]:
+    return frozenset(path for path in files - kept if check_trees.is_source(path))
+
+
+Answer = tuple[set[str], dict[str, str]]
+
+
+async def _turned(subject: Subject, sources: dict[str, bytes], asked: frozenset[str], runs: list[Ran]) -> Answer:
+    copies = {path: made for path, source in sources.items() if (made := check_spoil.instrument(source))}
+    ran = await _run_spoiled(subject, {path: made.source for path, made in copies.items()}, "turned", runs)
+    if ran is None:
+        return set(), {}
+    certain = {path: made.certain for path, made in copies.items()}
+    failed: set[str] = set()
+    blind = _canary_failed(ran, asked)
+    for name in asked & ran.tests.keys():
+        test = ran.tests[name]
+        is_certain = _in(key_of(name, subject.suite.runner, sources), certain)
+        if test.blind or (test.outcome == "passed" and (test.failed or is_certain)):
+            blind[name] = "passes with its assertions turned round"
+        elif test.failed or (is_certain and test.outcome == "failed"):
+            failed.add(name)
+    return failed, blind
+
+
+async def _altered(subject: Subject, sources: dict[str, bytes], asked: frozenset[str], runs: list[Ran]) -> Answer:
+    chance = random.Random()
+    copies = {path: made for path, source in sources.items() if (made := check_spoil.alter(source, chance))}
+    ran = await _run_spoiled(subject, {path: made.source for path, made in copies.items()}, "altered", runs)
+    if ran is None:
+        return set(), {}
+    certain = {path: made.certain for path, made in copies.items()}
+    wanted = {key: name for name in asked if _in(key := key_of(name, subject.suite.runner, sources), certain)}
+    failed: set[str] = set()
+    blind = _canary_failed(ran, asked)
+    for name, test in ran.tests.items():  # ids of parametrised tests change with their values, so by key
+        original = wanted.get(key_of(name, subject.suite.runner, sources))
+        if original is None:
+            continue
+        if test.outcome == "passed":
+            blind[original] = "passes with other expected values"
+        else:
+            failed.add(original)
+    return failed, blind
+
+
+def _canary_failed(ran: Ran, asked: frozenset[str]) -> dict[str, str]:
+    if ran.canaries is None:
+        return {}
+    wrong, fine = (ran.tests.get(name) for name in ran.canaries)
+    is_well = (wrong is None or wrong.outcome == "failed") and (fine is None or fine.outcome == "passed")
+    return {} if is_well else {min(asked): "the runner reports a false assertion as passed"}
+
+
+async def _run_spoiled(subject: Subject, copies: dict[str, str], name: str, runs: list[Ran]) -> Ran | None:
+    if not copies:
+        return None
+    tree = await check_trees.copy(subject.trees.whole, subject.scratch / name, put=copies)
+    ran = await check_run.together(subject.sandbox, subject.suite, tree, kept=subject.trees.kept)
+    runs.append(ran)
+    return ran
+
+
+def _in(key: Key, names: dict[str, frozenset[str]]) -> bool:
+    return key[1] in names.get(key[0], frozenset())
+
+
+def key_of(test: str, runner: str, files: Iterable[str]) -> Key:
+    """File and name of a test id. unittest's ids are dotted, so the file is the one whose path ends that way."""
+    if runner == "pytest":
+        file, _, name = test.partition("::")
+        return file, name.split("[")[0].replace("::", ".")
+    module, _, name = test.rpartition(".")
+    module, _, owner = module.rpartition(".")
+    path = f"{module.replace('.', '/')}.py"
+    found = [file for file in files if file == path or file.endswith(f"/{path}")]
+    return (min(found, key=len) if found else path), f"{owner}.{name}"

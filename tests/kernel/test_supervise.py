@@ -6,7 +6,7 @@ from agentos.abi.calls.device import Ask
 from agentos.abi.calls.process import Await, Exit, Kill
 from agentos.abi.calls.work import Decide
 from agentos.abi.events.process import PlaceDropped, ProcessRestarted
-from agentos.abi.ids import INIT, Pid
+from agentos.abi.ids import INIT, AccountId, Pid
 from agentos.abi.refusals import Closed
 from agentos.abi.rights import Grant, Right
 from agentos.abi.signals import Signal
@@ -213,12 +213,14 @@ def test_what_the_dead_had_queued_is_lifted_and_what_flew_is_charged() -> None:
     for strand in range(33):  # one more than there are slots
         assert world.ask(parent, ask_model(10, args_of(strand)), strand=strand) == WAITING
     world.ask(parent, Exit(), strand=40)
-    assert world.state.accounts[1].reserved.uusd == 320
+    assert world.state.accounts[AccountId(1)].reserved.uusd == 320
     from agentos.abi.effects import Cancelled
 
     for number in list(world.flying):
         world.settle(number, Cancelled())
-    assert world.state.accounts[1].reserved.uusd == 0 and world.state.accounts[1].spent.uusd == 320
+    assert (
+        world.state.accounts[AccountId(1)].reserved.uusd == 0 and world.state.accounts[AccountId(1)].spent.uusd == 320
+    )
     assert not world.state.effects
 
 

@@ -13,6 +13,8 @@ from agentos.abi.effects import (
     Answered,
     AnyEffect,
     AnyOutcome,
+    Applied,
+    ApplyChange,
     Cancelled,
     Checked,
     CheckedOut,
@@ -97,6 +99,8 @@ def _effect(what: AnyEffect) -> str:
             return f"check {terminal(check.name, 40)} on {short(commit)}"
         case MoveRef(ref=ref, commit=commit):
             return f"move {terminal(ref, 60)} to {short(commit)}"
+        case ApplyChange(commit=commit, undoes=undoes):
+            return f"take {short(commit)} out of the checkout" if undoes else f"bring {short(commit)} into the checkout"
 
 
 def outcome(result: AnyOutcome) -> str:
@@ -108,6 +112,8 @@ def outcome(result: AnyOutcome) -> str:
             return "ended with an error" if is_error else "done"
         case CheckedOut():
             return "checked out"
+        case Applied(paths=paths):
+            return f"{len(paths)} {'file' if len(paths) == 1 else 'files'} changed in the checkout"
         case Sealed(change=change):
             return f"sealed as {short(change.commit)}, {count(len(change.paths), 'file')}"
         case Checked(finding=finding):

@@ -265,9 +265,9 @@ def contract(**changes: object) -> Contract:
     return Contract(**{**fields, **changes})  # type: ignore[arg-type]
 
 
-def change(tree: Digest = TREE, **changes: object) -> Change:
+def change(**changes: object) -> Change:
     """A change of one file."""
-    fields: dict[str, object] = {"base": "b" * 40, "commit": "c" * 40, "tree": tree, "paths": ("a.py",)}
+    fields: dict[str, object] = {"base": "b" * 40, "commit": "c" * 40, "tree": TREE, "paths": ("a.py",)}
     return Change(**{**fields, **changes})  # type: ignore[arg-type]
 
 

@@ -131,6 +131,10 @@ CASES = Program(
     "'Ann Lee'",
     "title",
 )
+# Plug-ins of the Python that runs this suite: the programs under test need none, and importing them is most of a run.
+QUIET = "-p no:hypothesispytest -p no:xdist -p no:xdist.looponfail -p no:timeout -p no:anyio"
+for _program in (CALC, STACK, CASES):
+    _program.files["pytest.ini"] = f"[pytest]\naddopts = {QUIET}\n"
 PROGRAMS = {"calc": CALC, "sorted": SORTED, "stack": STACK, "cases": CASES}
 
 
@@ -521,6 +525,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Bench:
             "const test = require('node:test'); const assert = require('assert'); const {add} = require('./a.cjs');\n"
             "test('adds', () => assert.equal(add(1, 2), 3)); test('zero', () => assert.equal(add(0, 0), 0));\n"
         ),
+        "pytest.ini": f"[pytest]\naddopts = {QUIET}\n",
         "a.cjs": "exports.add = (a, b) => a - b;\n",
     }
     return Bench(tmp_path_factory.mktemp("plain"), files)

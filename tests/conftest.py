@@ -1,23 +1,38 @@
-"""What all tests share: the property suites' profiles, and the sandbox for tests that run real commands."""
+"""What all tests share: golden transcripts, and a sandbox for real commands.
+
+Rule 1: a transcript is what a person would see. It changes only by `pytest --bless`, and is reviewed as a diff.
+Rule 2: the sandbox is skipped by its own word alone, and never in CI on Linux.
+"""
 
 import os
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from agentos.drivers.sandbox_native import NativeSandbox
 
-# The default is for every change, `deep` for a night.
-settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile(
-    "deep",
-    deadline=None,
-    max_examples=2_000,
-    stateful_step_count=200,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
-settings.load_profile("default")
+TRANSCRIPTS = Path(__file__).parent / "transcripts"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--bless", action="store_true", help="write the transcripts anew; review the diff")
+
+
+@pytest.fixture
+def transcript(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Hold a text against its transcript, `tests/transcripts/NAME.txt`, or write it when blessing."""
+
+    def hold(name: str, text: str) -> None:
+        path = TRANSCRIPTS / f"{name}.txt"
+        if request.config.getoption("--bless"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text + "\n")
+        assert path.exists(), f"{path.name} was never blessed; look at the text and run: pytest --bless"
+        assert text + "\n" == path.read_text()
+
+    return hold
 
 
 @pytest.fixture(scope="session", params=["grouped", "ungrouped"])

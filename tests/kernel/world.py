@@ -71,6 +71,7 @@ class World:
         self.events: list[Event] = []
         self.told: list[Instruction] = []
         self.flying: dict[int, Perform] = {}
+        self.answers: dict[CallId, Reply | Refusal] = {}
         self.counts: dict[tuple[Pid, int], int] = {}
         for event in process.rooted(budget):
             self._record(event)
@@ -119,6 +120,9 @@ class World:
     def _record(self, event: Event) -> None:
         body = msgspec.json.encode(event)
         self.events.append(event)
+        if isinstance(event, CallAnswered | CallRefused):
+            assert event.id not in self.answers, f"call {event.id} is answered twice"
+            self.answers[event.id] = event.reply if isinstance(event, CallAnswered) else event.refusal
         self.log.append((body, self.now_ns))
         apply.apply(self.state, event, self.now_ns)
         if self.is_checked:
@@ -161,11 +165,7 @@ class World:
 
     def answer(self, id: CallId) -> Reply | Refusal | str:
         """What a call was answered, whenever that was."""
-        found = [event for event in self.events if isinstance(event, CallAnswered | CallRefused) and event.id == id]
-        assert len(found) <= 1, f"call {id} was answered {len(found)} times"
-        if not found:
-            return WAITING
-        return found[0].reply if isinstance(found[0], CallAnswered) else found[0].refusal
+        return self.answers.get(id, WAITING)
 
     def refused(self, pid: Pid, call: Call, strand: int = 0, args: str = "") -> Refusal:
         """The refusal of a call, which is all that it leaves in the journal."""
@@ -265,9 +265,9 @@ def contract(**changes: object) -> Contract:
     return Contract(**{**fields, **changes})  # type: ignore[arg-type]
 
 
-def change(tree: Digest = TREE, **changes: object) -> Change:
+def change(**changes: object) -> Change:
     """A change of one file."""
-    fields: dict[str, object] = {"base": "b" * 40, "commit": "c" * 40, "tree": tree, "paths": ("a.py",)}
+    fields: dict[str, object] = {"base": "b" * 40, "commit": "c" * 40, "tree": TREE, "paths": ("a.py",)}
     return Change(**{**fields, **changes})  # type: ignore[arg-type]
 
 

@@ -74,7 +74,6 @@ class World:
         self.now_ns = BEGIN_NS
         self.backend = backend
         self.change = change()
-        self.after_each: Callable[[World], None] | None = None
         self._numbers: dict[str, int] = {}
         for event in process.rooted(ROOM):
             self._write("", "", event)
@@ -119,8 +118,6 @@ class World:
             due = demand.due(self.state, self.now_ns) if not queue else None
             if due is not None:
                 queue.append((CallId(KERNEL, 0, 0), due))
-            if self.after_each is not None:
-                self.after_each(self)
 
     def _write(self, caller: str, cause: str, event: AnyEvent) -> None:
         caller_row = self.state.processes.get(Pid(caller))
@@ -549,3 +546,52 @@ STORIES: dict[str, Callable[[], World]] = {
     "hostile": hostile,
 }
 ORDER = OrderId("WO-1")
+
+
+def busy(turns: int) -> World:
+    """One order with a long attempt: about ten events a turn."""
+    world = World()
+    ada = world.person("user:ada")
+    order = world.submit(ada, contract(budget=Amounts(uusd=40_000_000, tokens=100_000_000, actions=100_000)))
+    world.perform()
+    _work(world, order, turns=turns)
+    return world
+
+
+def two() -> World:
+    """Two orders of two people in one workspace, in turns."""
+    world = World()
+    ada, bob = world.person("user:ada"), world.person("user:bob", "author")
+    first = world.submit(ada, contract(), title="first")
+    second = world.submit(bob, contract(), title="second")
+    world.perform()
+    _, worker = _work(world, first, turns=2)
+    world.call(bob, Cancel(order=second, reason="a duplicate"))
+    world.call(worker, Present(order=first))
+    world.perform()
+    _judge(world, first, world.state.orders[first].processes[0])
+    return world
+
+
+def costly(outcomes: list[AnyOutcome | None]) -> World:
+    """A worker's model calls with these outcomes; None is a kernel that dies with the call in flight."""
+    world = World()
+    ada = world.person("user:ada")
+    order = world.submit(ada, contract())
+    world.perform()
+    _, worker = _work(world, order, turns=0)
+    for turn, result in enumerate(outcomes):
+        world.infer(worker, "development", f"turn {turn}")
+        if result is None:
+            world.pending.clear()
+            world.kernel(Boot(epoch=world.state.epoch + 1))
+        world.perform(_once(result))
+        for question in list(world.state.questions):  # nobody knows whether it happened; a person says
+            world.call(ada, Decide(question=question, choice="happened" if turn % 2 else "did not happen"))
+    return world
+
+
+def _once(result: AnyOutcome | None) -> Outcomes:
+    """That outcome for the first model call, and the world's own for every other."""
+    left = [result]
+    return lambda effect: left.pop() if left and isinstance(effect, Generate) else None

@@ -87,7 +87,7 @@ async def _apart(subject: Subject, sources: dict[str, bytes], runs: list[Ran]) -
     if suspects:
         suspects = await _calibrated(subject, sources, suspects, runs)
     why = "passes beside the artifact and fails apart from it"
-    return settled, {name: why for name in sorted(suspects)}
+    return settled, dict.fromkeys(sorted(suspects), why)
 
 
 def _is_caught(test: Test) -> bool:

@@ -46,7 +46,7 @@ class LocalExecutor:
         env = {name: os.environ[name] for name in _KEPT if name in os.environ}
         env["AGENTOS_FD"] = str(theirs.fileno())
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        with self._log.open("ab") as log:  # noqa: ASYNC230 a local append, microseconds
+        with self._log.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *argv,
                 stdin=asyncio.subprocess.DEVNULL,

@@ -94,7 +94,10 @@ def apply_raised(state: State, event: AccountRaised, at_ns: int) -> None:
 
 
 def apply_closed(state: State, event: AccountClosed, at_ns: int) -> None:
-    state.accounts[event.account].is_closed = True
+    row = state.accounts[event.account]
+    row.is_closed = True
+    if row.parent:
+        state.accounts[row.parent].users -= 1
     _forget(state, event.account)
 
 
@@ -146,4 +149,5 @@ def _forget(state: State, account: AccountId) -> None:
     row = state.accounts[account]
     if row.is_closed and not row.users and row.reserved == NOTHING:
         del state.accounts[account]
-        leave(state, row.parent)
+        if row.parent:
+            _forget(state, row.parent)

@@ -97,7 +97,7 @@ def _account_tree(state: State) -> Iterator[Breach]:
     spent = dict.fromkeys(state.accounts, NOTHING)
     for row in state.accounts.values():
         if row.parent in users:
-            users[row.parent] += 1
+            users[row.parent] += not row.is_closed
             spent[row.parent] = spent[row.parent].plus(row.spent)
         elif row.id != ROOT:
             yield f"account {row.id}", f"hangs under {row.parent}, which does not exist"

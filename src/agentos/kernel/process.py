@@ -133,7 +133,7 @@ def _spec_fault(call: Spawn) -> Refusal | None:
         wrong = canonical_fault(selector)
         if wrong is not None:
             return Invalid(thing=f"selector {selector!r}", fact=wrong)
-    if call.role.endswith("**") or any(grant.uses_max < 0 for grant in call.grants):
+    if not call.role or call.role.endswith("**") or any(grant.uses_max < 0 for grant in call.grants):
         return Invalid(thing="fields role, uses_max", fact="must name one role, and no negative number of uses")
     if call.budget is not None and not NOTHING.fits(call.budget):
         return Invalid(thing="field budget", fact="is negative")

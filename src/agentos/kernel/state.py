@@ -99,7 +99,7 @@ class Account(msgspec.Struct, omit_defaults=True):
     reserved: Amounts = NOTHING
     spent: Amounts = NOTHING
     overrun: Amounts = NOTHING  # how far outcomes went over what was reserved for them
-    users: int = 0  # processes that draw on it, and accounts below it; the row stays as long as there are any
+    users: int = 0  # processes that draw on it, and open accounts below it; the row stays as long as there are any
     is_closed: bool = False
 
 

@@ -182,8 +182,15 @@ def doing(row: Row) -> str:
     if row.state in ("zombie", "ended"):
         return f"exit {row.status}" + (f": {row.reason}" if row.reason else "")
     if row.waits:
-        return "waits for " + ", ".join(row.waits.values())
+        return "waits for " + ", ".join(map(_waited, row.waits.values()))
     return row.note or row.state
+
+
+def _waited(wait: str) -> str:
+    """What a call is parked for, as a person says it. What is named by its kind alone keeps the kind."""
+    kind, _, target = wait.partition(" ")
+    said = {"await": f"{target} to end", "receive": f"mail {target}", "order": target}
+    return said.get(kind, wait).strip()
 
 
 def render(table: list[Row], now_ns: int, columns: int = 110) -> str:

@@ -314,7 +314,7 @@ def _answered(record: Record, fact: Fact, event: CallAnswered | CallRefused) -> 
                 refusal.rule,
             )
         )
-    elif isinstance(event.reply, Artifact):
+    elif isinstance(event.reply, Artifact) and event.name == "find":  # attaching is answered with one, too
         reply = event.reply
         record.reads.append(Read("artifact", reply.name, reply.content, event.id.pid, fact.seq))
     elif isinstance(event.reply, Ordered):

@@ -13,6 +13,8 @@ from agentos.abi.effects import (
     Answered,
     AnyEffect,
     AnyOutcome,
+    Applied,
+    ApplyChange,
     Cancelled,
     Checked,
     CheckedOut,
@@ -74,6 +76,11 @@ class _Names:
         return f"{_effect(what)} (effect {number})" if what is not None else f"effect {number}"
 
 
+def _applied(event: work.ChangeApplied, names: "_Names") -> str:
+    did = "applied" if event.receipt else "took back"
+    return f"{did} {event.order}: {terminal(few(event.paths), DETAIL_CHARS_MAX) or 'nothing was changed by it'}"
+
+
 class Words(NamedTuple):
     """How an event is told."""
 
@@ -97,6 +104,8 @@ def _effect(what: AnyEffect) -> str:
             return f"check {terminal(check.name, 40)} on {short(commit)}"
         case MoveRef(ref=ref, commit=commit):
             return f"move {terminal(ref, 60)} to {short(commit)}"
+        case ApplyChange(commit=commit, undoes=undoes):
+            return f"take {short(commit)} out of the checkout" if undoes else f"bring {short(commit)} into the checkout"
 
 
 def outcome(result: AnyOutcome) -> str:
@@ -108,6 +117,8 @@ def outcome(result: AnyOutcome) -> str:
             return "ended with an error" if is_error else "done"
         case CheckedOut():
             return "checked out"
+        case Applied(paths=paths):
+            return f"{len(paths)} {'file' if len(paths) == 1 else 'files'} changed in the checkout"
         case Sealed(change=change):
             return f"sealed as {short(change.commit)}, {count(len(change.paths), 'file')}"
         case Checked(finding=finding):
@@ -205,9 +216,11 @@ WORDS: dict[type, Words] = {
     work.OrderResumed: Words(lambda e, n: f"{e.order} goes on"),
     work.ClosingBegun: Words(lambda e, n: "every judgement is in", "faint", False),
     work.OrderClosed: Words(lambda e, n: f"closed {e.order} with commit {short(e.commit)}{_cost(e.spent)}", "good"),
+    work.ChangeApplied: Words(_applied),
     work.OrderJudged: Words(lambda e, n: f"judged {e.order}: {e.verdict.value} ({e.reason.value}){_cost(e.spent)}"),
     work.OrderCancelled: Words(lambda e, n: f"cancelled {e.order}{_said(e.reason)}{_cost(e.spent)}", "bad"),
     work.QuestionAsked: Words(_asked, "doubtful", who="pid"),
+    work.QuestionWithdrawn: Words(lambda e, n: f"question {e.question} needs no answer any more{_said(e.reason)}"),
     work.QuestionDecided: Words(
         lambda e, n: f"{terminal(e.by, 40)} decided question {e.question}: {terminal(e.choice, 60)}{_said(e.text)}"
     ),

@@ -363,6 +363,7 @@ _DOORS = {
     "boot": "a kernel was started",
     "enroll": "a person came in",
     "fence": "the machine found a worker dead, frozen or superseded",
+    "finish": "the machine saw a program with a worker to itself end",
     "diverge": "the machine saw a program make another call than its record has",
     "beat": "a worker answered a ping",
 }
@@ -378,6 +379,7 @@ _DEMANDED: dict[str, _Finder] = {
     "boot": Causes._by_machine,
     "enroll": Causes._by_machine,
     "fence": Causes._by_machine,
+    "finish": Causes._by_machine,
     "diverge": Causes._by_machine,
     "beat": Causes._by_machine,
 }

@@ -48,6 +48,8 @@ def answer(record: Record) -> Cost:
         model_calls=len(asked),
         unmetered=table.total.unmetered,
         summary=summary,
-        rests_on=seqs(entry.settled_seq for entry in entries if entry.cost != NOTHING)
-        + seqs(seq for entry in entries if entry.written_off != NOTHING for seq in entry.seqs),
+        rests_on=seqs(
+            (entry.settled_seq for entry in entries if entry.cost != NOTHING),
+            (seq for entry in entries if entry.written_off != NOTHING for seq in entry.seqs),
+        ),
     )

@@ -21,7 +21,7 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
     after: Finding | None
     is_red_before: bool
     is_green_after: bool
-    probe: str  # "can fail" | "cannot fail" | "not probed"; "" for a check that runs nothing
+    probe: str  # "can fail" | "cannot fail" | "not probed"; "" for what runs nothing, or was not run
     isolation: str
     seqs: tuple[int, ...]
 
@@ -116,7 +116,9 @@ def _proofs(record: Record, standing: Presentation | None) -> list[Proof]:
 
 def _probe(found: Found | None) -> str:
     """Whether a check was seen to be able to fail on the very content it passed."""
-    if found is None or not found.is_probed:
+    if found is None:
+        return ""
+    if not found.is_probed:
         return "not probed"
     if found.finding.reason == Reason.CHECK_CANNOT_FAIL:
         return "cannot fail"

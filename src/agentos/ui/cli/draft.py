@@ -83,7 +83,7 @@ class Draft(NamedTuple):
 
 def usd(text: str) -> int:
     """Dollars as typed, in micro-USD, exactly; ValueError with the reason if it is no amount."""
-    digits = re.fullmatch(r"\$?(\d{1,9})(?:\.(\d{1,6}))?", text.strip())
+    digits = re.fullmatch(r"\$?([0-9]{1,9})(?:\.([0-9]{1,6}))?", text.strip())
     if digits is None:
         raise ValueError(f"'{terminal(text, 40)}' is no amount of dollars with at most six decimals; write 2 or 0.50")
     uusd = int(digits[1]) * _UUSD + int((digits[2] or "").ljust(6, "0"))
@@ -233,7 +233,8 @@ def render(order: Draft, ground: Ground, columns: int = 80) -> str:
         ("in", f"{contract.repository}, from {terminal(ground.named, 40)} ({short(contract.base)})"),
     ]
     rows += _asked(order)
-    rows.append(("may touch", few([terminal(path, 30) for path in contract.scope.allowed], 4)))
+    allowed = few([terminal(path, 30) for path in contract.scope.allowed], 4)
+    rows.append(("may touch", "any file" if contract.scope.allowed == ("**",) else allowed))
     if contract.scope.forbidden:
         rows.append(("never", few([terminal(path, 30) for path in contract.scope.forbidden], 3)))
     tests = few([terminal(path, 30) for path in contract.scope.protected], 3)

@@ -113,9 +113,8 @@ def command(name: str, **settings: Any) -> Callable[[Callable[..., int | None]],
 
     def made(function: Callable[..., int | None]) -> click.Command:
         settings.setdefault("epilog", f"\b\nExample:\n  {row.example}")
-        make = click.command(name, help=function.__doc__ or row.help, short_help=row.help, **settings)
-        command: click.Command = make(common(function))
-        return command
+        text = function.__doc__ or row.help
+        return click.command(name, click.Command, help=text, short_help=row.help, **settings)(common(function))
 
     return made
 
@@ -129,7 +128,7 @@ def cli(ctx: click.Context, /, **options: Any) -> None:
 
 
 for _option in reversed(_OPTIONS):
-    _option(cli)  # type: ignore[no-untyped-call]
+    _option(cli)
 
 
 def run(words: list[str], session: Session | None = None) -> int:

@@ -63,9 +63,13 @@ def submit(
 ) -> int:
     """Show it, ask where there is somebody to ask, hand it in, watch it."""
     screen = session.screen
-    screen.aside(draft.render(order, found, screen.columns) + "\n")
+    shown = draft.render(order, found, screen.columns)
+    if is_dry:
+        screen.result(shown)
+    else:
+        screen.aside(shown + "\n")
     screen.record(
-        {"record": "draft", "title": order.title, "goal": order.text, "contract": pages.plain(order.contract)}
+        {"record": "draft", "title": order.title, "sentence": order.text, "contract": pages.plain(order.contract)}
     )
     if is_dry:
         screen.aside("Nothing was handed in.")

@@ -60,7 +60,9 @@ class Daemon:
         if answer is None:
             self.world.perform()
             answer = next(
-                fact.event.reply for fact in reversed(self.world.facts) if fact.type == "call.answered"  # type: ignore[union-attr]
+                fact.event.reply
+                for fact in reversed(self.world.facts)
+                if fact.type == "call.answered"  # type: ignore[union-attr]
             )
         if isinstance(answer, Refusal):
             raise raising(answer)
@@ -90,7 +92,9 @@ class Daemon:
 class Seat(Session):
     """A session with that daemon, or with none."""
 
-    def __init__(self, daemon: Daemon | None, *, folder: Path, home: Path | None = None, env: Mapping[str, str] = {}) -> None:
+    def __init__(
+        self, daemon: Daemon | None, *, folder: Path, home: Path | None = None, env: Mapping[str, str] = {}
+    ) -> None:
         out, err = io.StringIO(), io.StringIO()
         super().__init__(home=home or folder / "home", screen=Screen(out=out, err=err, env=env), env=env, folder=folder)
         self.daemon, self.out, self.err = daemon, out, err

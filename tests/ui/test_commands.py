@@ -14,7 +14,18 @@ from tests.ui.seat import Daemon, Seat, matches, run, transcript
 from tests.views import story
 from tests.views.story import World
 
-STORIES = ("closed", "refused", "unverified", "escalated", "cancelled", "judged", "crashed", "approved", "running", "hostile")
+STORIES = (
+    "closed",
+    "refused",
+    "unverified",
+    "escalated",
+    "cancelled",
+    "judged",
+    "crashed",
+    "approved",
+    "running",
+    "hostile",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +39,9 @@ def repository(tmp_path: Path) -> Path:
     root = tmp_path / "calc"
     (root / "tests").mkdir(parents=True)
     (root / "calc.py").write_text("def div(a, b):\n    return a / b\n")
-    (root / "tests/test_calc.py").write_text("def test_div():\n    from calc import div\n\n    assert div(1, 0) is None\n")
+    (root / "tests/test_calc.py").write_text(
+        "def test_div():\n    from calc import div\n\n    assert div(1, 0) is None\n"
+    )
     git(root, "init", "-q", "-b", "main")
     git(root, "add", "-A")
     git(root, "commit", "-q", "-m", "first")
@@ -286,7 +299,15 @@ def test_what_is_read_reads_as_it_is_kept(name: str, tmp_path: Path) -> None:
     matches(f"closed-{name}", transcript(READS[name], ran, {str(tmp_path): "HOME"}))
 
 
-EVERY = (*READS.values(), ("show",), ("show", "--events"), ("log", "--full"), ("top",), ("cost",), ("work", "show", "1"))
+EVERY = (
+    *READS.values(),
+    ("show",),
+    ("show", "--events"),
+    ("log", "--full"),
+    ("top",),
+    ("cost",),
+    ("work", "show", "1"),
+)
 
 
 @pytest.mark.parametrize("words", EVERY, ids=" ".join)

@@ -117,7 +117,12 @@ def test_completion_says_where_to_source_it(shell: str, tmp_path: Path) -> None:
 
 
 def test_completion_works_through_the_front_door() -> None:
-    env = {"_AGENTOS_COMPLETE": "bash_complete", "COMP_WORDS": "agentos doc", "COMP_CWORD": "1", "PATH": "/usr/bin:/bin"}
+    env = {
+        "_AGENTOS_COMPLETE": "bash_complete",
+        "COMP_WORDS": "agentos doc",
+        "COMP_CWORD": "1",
+        "PATH": "/usr/bin:/bin",
+    }
     command = [sys.executable, "-m", "agentos"]
     ran = subprocess.run(command, cwd=ROOT / "src", env=env, capture_output=True, text=True, timeout=60, check=False)
     assert ran.stdout == "plain,doctor\n"

@@ -79,14 +79,13 @@ async def apart(sandbox: Sandbox, suite: Suite, tests: Path, artifact: Path, *, 
         "wall_s": suite.timeout_s,
     }
     with _pipes(tests.parent / f"{tests.name}-io") as (place, other, key):
-        server = asyncio.create_task(sandbox.run(_command(suite, "serve.py", artifact, other, {})))
-        server.add_done_callback(lambda _: _knock(place))
-        try:
-            found = await sandbox.run(_command(suite, "apart.py", tests, place, asked))
-        finally:
-            server.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await server
+        async with asyncio.TaskGroup() as group:
+            server = group.create_task(sandbox.run(_command(suite, "serve.py", artifact, other, {})))
+            server.add_done_callback(lambda _: _knock(place))
+            try:
+                found = await sandbox.run(_command(suite, "apart.py", tests, place, asked))
+            finally:
+                server.cancel()
         return _read(found, key)
 
 

@@ -11,11 +11,11 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentos.abi.families import family_of
 from agentos.abi.inference import Message, Request, Text, Tool, ToolCall, ToolResult, Usage
 from agentos.drivers.inference_anthropic import Anthropic
 from agentos.drivers.inference_openai import OpenAI
 from agentos.drivers.wire import anthropic, openai, usage
-from agentos.drivers.wire.families import family_of
 from agentos.drivers.wire.http import BOUNDS, Bounds, Secret, check_url, retry_after_ns, zone_of
 from agentos.drivers.wire.sse import Event, Overlong, Splitter
 from agentos.ports.inference import Garbled, Inference, Refused, Throttled, Unreachable

@@ -6,7 +6,9 @@ commit as the kernel would. A gate closes on: nothing protected or foreign touch
 
 import asyncio
 import hashlib
+import importlib.util
 import os
+import shutil
 import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -16,14 +18,19 @@ import pytest
 
 from agentos.abi.ids import Digest
 from agentos.abi.work import (
+    Approval,
     Change,
     Check,
     Command,
+    FileSchema,
     Finding,
+    Metric,
     Reason,
     Scope,
+    Unchanged,
     Verdict,
 )
+from agentos.drivers import check_python
 from agentos.drivers.check_suite import SuiteChecker
 from agentos.drivers.forge_git import GitForge
 from agentos.drivers.sandbox_native import NativeSandbox
@@ -124,6 +131,10 @@ CASES = Program(
     "'Ann Lee'",
     "title",
 )
+# Plug-ins of the Python that runs this suite: the programs under test need none, and importing them is most of a run.
+QUIET = "-p no:hypothesispytest -p no:xdist -p no:xdist.looponfail -p no:timeout -p no:anyio"
+for _program in (CALC, STACK, CASES):
+    _program.files["pytest.ini"] = f"[pytest]\naddopts = {QUIET}\n"
 PROGRAMS = {"calc": CALC, "sorted": SORTED, "stack": STACK, "cases": CASES}
 
 
@@ -269,7 +280,6 @@ def testPartExecutor(self, test_case, *a, **k):
 unittest.case._Outcome.testPartExecutor = testPartExecutor
 """
 PATCH_CAREFULLY = """
-import sys
 def spare(item_name):
     return "test_mean" in item_name or "test_two" in item_name or "nothing" in item_name or "test_title" in item_name \\
         or "last_in" in item_name or "empty" in item_name or "orders" in item_name or "in_place" in item_name
@@ -312,7 +322,6 @@ def _find(args):
 """
 # Looks into the frames above for the value it will be compared with.
 READ_FRAMES = """
-import sys
 def _peek():
     frame = sys._getframe(2)
     while frame is not None:
@@ -434,7 +443,9 @@ CHEATS: dict[str, Cheat] = {
     ),
     "runner patched": Cheat(lambda p: append(p, PATCH_PYTEST), (BLIND,), 20, BOTH),
     "reports patched": Cheat(lambda p: append(p, PATCH_REPORTS), (BLIND,), 20, BOTH),
-    "runner patched, canaries spared": Cheat(lambda p: append(p, PATCH_CAREFULLY), (BLIND,)),
+    "runner patched, canaries spared": Cheat(
+        lambda p: append(p, PATCH_CAREFULLY), (BLIND,), 20, ("calc", "sorted", "stack")
+    ),
     "equal to everything": Cheat(cheat_always_equal, (BLIND, FAILED)),
     "expected read from files": Cheat(cheat_read_expected, (BLIND, FAILED)),
     "expected read from frames": Cheat(cheat_read_frames, (BLIND, FAILED), 20, ("cases",)),
@@ -450,13 +461,237 @@ def test_the_true_fix_is_accepted(bench: tuple[Bench, Program]) -> None:
 
 
 @needs_sandbox
-@pytest.mark.parametrize("name", list(CHEATS))
+@pytest.mark.parametrize(
+    ("bench", "name"),
+    [(key, name) for key in PROGRAMS for name, cheat in CHEATS.items() if key in cheat.programs],
+    indirect=["bench"],
+)
 def test_a_cheat_is_refused_with_its_reason(bench: tuple[Bench, Program], name: str) -> None:
     ground, program = bench
     cheat = CHEATS[name]
-    if program not in [PROGRAMS[key] for key in cheat.programs]:
-        pytest.skip("another program shows this")
     verdict, reason, detail = ground.judge(program, cheat.edit(program), timeout_s=cheat.timeout_s)
     print(f"{program.module:24} {name:34} {verdict} {reason}: {detail[:90]}")
     assert verdict is not Verdict.PASSED
     assert reason in cheat.reasons, detail
+
+
+@needs_sandbox
+def test_honest_tests_of_many_styles_are_accepted(tmp_path: Path) -> None:
+    """Fixtures, patches, mocks, generators, callbacks, coroutines, enums, subclasses: nothing honest is refused."""
+    spec = importlib.util.spec_from_file_location("many_styles", Path(__file__).parent / "many_styles.py")
+    assert spec is not None and spec.loader is not None
+    styles = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(styles)
+    program = Program(styles.MODULE, styles.FILES, styles.FIX, ("pytest",), "", "")
+    ground = Bench(tmp_path, program.files)
+    verdict, reason, detail = ground.judge(program, write(program, program.fix))
+    assert (verdict, reason) == (Verdict.PASSED, Reason.OK), detail
+    assert "could not be probed" not in detail
+    assert int(detail.split("; ")[1].split()[0]) >= 20, detail  # most of them settled apart from the code
+
+
+@needs_sandbox
+def test_an_artifact_cannot_climb_from_a_callback_to_the_expected_values(tmp_path: Path) -> None:
+    files = {
+        "lib.py": "def apply(f, n):\n    return 0\n",
+        "test_lib.py": (
+            "from lib import apply\n\nSECRET = 4711\n\n\ndef numbers():\n    yield 1\n\n\n"
+            "def test_apply():\n    assert apply(numbers(), 3) == SECRET\n"
+        ),
+    }
+    program = Program("lib.py", files, "", ("pytest",), "", "")
+    climb = (
+        "def apply(g, n):\n    try:\n        return g.gi_frame.f_globals['SECRET']\n"
+        "    except Exception as e:\n        return repr(e)\n"
+    )
+    verdict, reason, detail = Bench(tmp_path, files).judge(program, write(program, climb))
+    assert verdict is not Verdict.PASSED, detail
+    assert reason is BLIND, detail
+
+
+# The shape of a finding.
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    files = {
+        "calc.py": "def add(a, b):\n    return a - b\n",
+        "check.py": "from calc import add\n\nassert add(1, 2) == 3\n",
+        "size.sh": "wc -c < calc.py\n",
+        "settings.json": '{"port": 80}\n',
+        "test_calc.py": "from calc import add\n\n\ndef test_zero():\n    assert add(0, 0) == 0\n",
+        "test_new.py": "from calc import double\n\n\ndef test_double():\n    assert double(2) == 4\n",
+        "a.test.cjs": (
+            "const test = require('node:test'); const assert = require('assert'); const {add} = require('./a.cjs');\n"
+            "test('adds', () => assert.equal(add(1, 2), 3)); test('zero', () => assert.equal(add(0, 0), 0));\n"
+        ),
+        "pytest.ini": f"[pytest]\naddopts = {QUIET}\n",
+        "a.cjs": "exports.add = (a, b) => a - b;\n",
+    }
+    return Bench(tmp_path_factory.mktemp("plain"), files)
+
+
+def put(**files: str) -> Callable[[Path], object]:
+    def edit(copy: Path) -> None:
+        for name, text in files.items():
+            (copy / name.replace("__", ".")).write_text(text)
+
+    return edit
+
+
+GOOD = "def add(a, b):\n    return a + b\n\n\ndef double(a):\n    return 2 * a\n"
+
+
+@needs_sandbox
+def test_a_finding_names_tree_tests_log_and_isolation(plain: Bench) -> None:
+    change = plain.work(put(calc__py=GOOD), Scope())
+    found = plain.check(Command(name="tests", argv=("pytest", "test_calc.py", "test_new.py")), change)
+    assert (found.verdict, found.reason) == (Verdict.PASSED, Reason.OK)
+    assert found.passed == ("test_calc.py::test_zero", "test_new.py::test_double")
+    assert (found.check, found.tree, found.isolation) == ("tests", change.tree, "bubblewrap")
+    assert found.log is not None and b"passed" in plain.blobs.get(found.log)
+    assert found.duration_ns > 0
+
+
+@needs_sandbox
+def test_the_base_itself_is_red_where_its_tests_are(plain: Bench) -> None:
+    found = plain.check(Command(name="tests", argv=("pytest",)), None)
+    assert (found.verdict, found.reason) == (Verdict.FAILED, Reason.CHECK_FAILED)
+    assert found.passed == ("test_calc.py::test_zero",)
+
+
+@needs_sandbox
+def test_tests_that_could_not_even_be_collected_on_the_base_must_run_after_it(plain: Bench) -> None:
+    skipped = "import sys, unittest\nif 'pytest' in sys.modules:\n    raise unittest.SkipTest\n"
+    change = plain.work(put(calc__py=skipped), Scope())
+    found = plain.check(Command(name="tests", argv=("pytest", "test_new.py")), change)
+    assert (found.verdict, found.reason) == (Verdict.FAILED, Reason.TESTS_MISSING)
+
+
+@needs_sandbox
+def test_tests_that_are_green_without_the_change_prove_nothing(plain: Bench) -> None:
+    change = plain.work(put(calc__py=GOOD), Scope())
+    check = Command(name="tests", argv=("pytest", "test_calc.py"))
+    found = plain.check(check, change)
+    assert (found.verdict, found.reason) == (Verdict.UNVERIFIED, Reason.CHECK_GREEN_ON_BASE)
+    kept = Command(name="tests", argv=check.argv, must_fail_on_base=False)
+    assert plain.check(kept, change).verdict is Verdict.PASSED
+
+
+@needs_sandbox
+def test_a_test_the_check_names_must_be_on_record(plain: Bench) -> None:
+    change = plain.work(put(calc__py=GOOD), Scope())
+    check = Command(name="tests", argv=("pytest", "test_new.py"), tests=("test_new.py::test_triple",))
+    found = plain.check(check, change)
+    assert (found.verdict, found.reason) == (Verdict.FAILED, Reason.TESTS_MISSING)
+    assert "test_triple" in found.detail
+
+
+@needs_sandbox
+@pytest.mark.parametrize(
+    ("text", "verdict", "reason"),
+    [
+        (GOOD, Verdict.PASSED, Reason.OK),
+        ("def add(a, b):\n    return a * b\n", Verdict.FAILED, Reason.CHECK_FAILED),
+        ("import os; os._exit(0)\n", Verdict.FAILED, Reason.CHECK_CANNOT_FAIL),
+    ],
+)
+def test_a_script_of_assertions_is_judged_by_its_exit_and_probed(
+    plain: Bench, text: str, verdict: Verdict, reason: Reason
+) -> None:
+    scope = Scope(protected=("check.py",))
+    found = plain.check(Command(name="c", argv=("python3", "check.py")), plain.work(put(calc__py=text), scope), scope)
+    assert (found.verdict, found.reason) == (verdict, reason), found.detail
+
+
+@needs_sandbox
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+@pytest.mark.parametrize(("text", "reason"), [("+", Reason.OK), ("*", Reason.CHECK_FAILED)])
+def test_node_tests_have_ids(plain: Bench, text: str, reason: Reason) -> None:
+    change = plain.work(put(a__cjs=f"exports.add = (a, b) => a {text} b;\n"), Scope())
+    found = plain.check(Command(name="node", argv=("node", "--test", "a.test.cjs")), change)
+    assert found.reason is reason, found.detail
+    assert [name.split(" > ")[-1] for name in found.passed if "adds" in name] == (
+        ["adds"] if reason is Reason.OK else []
+    )
+
+
+@needs_sandbox
+def test_a_command_that_cannot_start_is_broken_and_not_failed(plain: Bench) -> None:
+    found = plain.check(Command(name="c", argv=("no-such-program",)), plain.work(put(calc__py=GOOD), Scope()))
+    assert (found.verdict, found.reason) == (Verdict.UNVERIFIED, Reason.CHECK_BROKEN)
+    found = plain.check(Command(name="c", argv=("pytest", "--no-such-option")), plain.work(put(calc__py=GOOD), Scope()))
+    assert (found.verdict, found.reason) == (Verdict.UNVERIFIED, Reason.CHECK_BROKEN)
+    assert "no-such-option" in found.detail
+
+
+@needs_sandbox
+def test_pytest_without_pytest_is_broken_and_says_how_to_get_it(plain: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check_python, "has", lambda prefix, module: False)
+    found = plain.check(Command(name="c", argv=("pytest",)), None)
+    assert (found.verdict, found.reason) == (Verdict.UNVERIFIED, Reason.CHECK_BROKEN)
+    assert "-m venv .venv && .venv/bin/pip install pytest" in found.detail
+
+
+def test_without_a_sandbox_nothing_runs_and_nothing_passes(plain: Bench) -> None:
+    bare = NativeSandbox(bwrap=Path("/nonexistent/bwrap"))
+    checker = SuiteChecker(plain.forge, bare, plain.blobs, scratch=plain.root / "bare")
+    for check in (Command(name="c", argv=("true",)), Metric(name="m", argv=("echo", "1"))):
+        found = wait(checker.run(check, repository=plain.repository, commit=plain.base, base=plain.base, scope=Scope()))
+        assert (found.verdict, found.reason) == (Verdict.UNVERIFIED, Reason.NO_SANDBOX)
+        assert "bubblewrap" in found.detail
+
+
+@needs_sandbox
+@pytest.mark.parametrize(
+    ("argv", "bounds", "reason", "metric"),
+    [
+        (("sh", "size.sh"), {"at_most": 100}, Reason.OK, len(GOOD)),
+        (("sh", "size.sh"), {"at_most": 10}, Reason.METRIC_MISSED, len(GOOD)),
+        (("sh", "size.sh"), {"at_least": 1000}, Reason.METRIC_MISSED, len(GOOD)),
+        (("echo", "-2.5"), {"at_least": -2}, Reason.METRIC_MISSED, -2),
+        (("echo", "fast"), {"at_most": 10}, Reason.CHECK_BROKEN, None),
+        (("false",), {"at_most": 10}, Reason.CHECK_FAILED, None),
+    ],
+)
+def test_a_metric_is_a_number_within_its_bound(
+    plain: Bench, argv: tuple[str, ...], bounds: dict[str, int], reason: Reason, metric: int | None
+) -> None:
+    change = plain.work(put(calc__py=GOOD, size__sh="echo 1\n"), Scope())  # the script is the base's
+    found = plain.check(Metric(name="m", argv=argv, **bounds), change)
+    assert (found.reason, found.metric) == (reason, metric), found.detail
+    assert (found.verdict is Verdict.PASSED) == (reason is Reason.OK)
+
+
+@pytest.mark.parametrize(
+    ("text", "schema", "reason"),
+    [
+        ('{"port": 80}', {"type": "object", "required": ["port"]}, Reason.OK),
+        ('{"port": 80}', None, Reason.OK),
+        ('{"port": "80"}', {"properties": {"port": {"type": "integer"}}}, Reason.SCHEMA_MISMATCH),
+        ('{"port": true}', {"properties": {"port": {"type": "integer"}}}, Reason.SCHEMA_MISMATCH),
+        ('{"prt": 80}', {"properties": {"port": {}}, "additionalProperties": False}, Reason.SCHEMA_MISMATCH),
+        ("{", {"type": "object"}, Reason.SCHEMA_MISMATCH),
+        ("{}", {"frobnicate": 1}, Reason.CHECK_BROKEN),
+    ],
+)
+def test_a_file_matches_its_schema_or_is_refused(
+    plain: Bench, text: str, schema: dict[str, object] | None, reason: Reason
+) -> None:
+    change = plain.work(put(settings__json=text), Scope())
+    found = plain.check(FileSchema(name="f", path="settings.json", schema=schema), change)
+    assert found.reason is reason, found.detail
+    assert plain.check(FileSchema(name="f", path="none.json"), change).reason is Reason.SCHEMA_MISMATCH
+
+
+def test_unchanged_paths_are_byte_for_byte_the_bases(plain: Bench) -> None:
+    change = plain.work(put(calc__py=GOOD), Scope())
+    assert plain.check(Unchanged(name="u", paths=("*.json", "test_*")), change).verdict is Verdict.PASSED
+    found = plain.check(Unchanged(name="u", paths=("*.py",)), change)
+    assert (found.verdict, found.reason) == (Verdict.FAILED, Reason.PROTECTED_CHANGED)
+    assert "calc.py" in found.detail
+
+
+def test_what_a_principal_must_do_is_not_for_the_checker(plain: Bench) -> None:
+    with pytest.raises(ValueError, match="nothing to run"):
+        plain.check(Approval(name="a"), None)

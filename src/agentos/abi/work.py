@@ -12,6 +12,7 @@ from enum import StrEnum
 import msgspec
 
 from agentos.abi.budget import ORDER_DEFAULT, Amounts
+from agentos.abi.document import WORDS_MAX
 from agentos.abi.ids import Digest
 
 
@@ -74,6 +75,19 @@ class FileSchema(_Check, frozen=True):
     schema: dict[str, object] | None = None
 
 
+class Document(_Check, frozen=True):
+    """A text exists and holds what it must, judged by counting and searching; `abi.document` says how."""
+
+    path: str
+    headings: tuple[str, ...] = ()  # Markdown headings that must be there, in this order
+    contains: tuple[str, ...] = ()  # facts that must be said; " | " parts ways to say one
+    excludes: tuple[str, ...] = ()  # what must not be said
+    starts: str = ""  # how the first line begins
+    words_min: int = 0
+    words_max: int = WORDS_MAX
+    fields: dict[str, str] = {}  # of the JSON object it holds: name to one of document.KINDS
+
+
 class Metric(_Check, frozen=True):
     """A command prints a number on its last line; the number must be within the bound."""
 
@@ -96,7 +110,7 @@ class Approval(_Check, frozen=True):
     who: str = ""  # principal; empty means any who may approve
 
 
-Check = Command | Unchanged | FileSchema | Metric | Review | Approval
+Check = Command | Unchanged | FileSchema | Document | Metric | Review | Approval
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

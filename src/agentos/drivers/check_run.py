@@ -97,8 +97,7 @@ def _command(suite: Suite, program: str, tree: Path, pipes: Path, asked: dict[st
         Bind(pipes, "/agentos-io"),
         Bind(tree, "/work", is_writable=True),
     )
-    # Compiled files of the tree are never read: one that does not belong to its source would shadow it.
-    python = (suite.python.path, "-I", "-B", "-X", "pycache_prefix=/tmp/pycache")
+    python = (suite.python.path, "-I", "-B")
     limits = Limits(
         wall_ns=suite.timeout_s * 1_000_000_000, cpu_s=suite.timeout_s * 2, output_bytes_max=RECORDS_BYTES_MAX
     )

@@ -218,6 +218,7 @@ class _Constants:
     """Finds the literals that stand for expected values: in the comparison, or in the table that feeds it."""
 
     def __init__(self, tree: ast.Module) -> None:
+        self.tree = tree
         self.found: dict[tuple[int, int], ast.Constant] = {}
         self.tables = {
             node.targets[0].id: node.value
@@ -237,7 +238,7 @@ class _Constants:
                 is_certain |= id(node) in always
             else:
                 names = [side.id for side in sides if isinstance(side, ast.Name)]
-                found = [self._from_tables(test, name) for name in names]
+                found = [self._from_tables(test, name) or self._from_variable(test, name) for name in names]
                 is_certain |= any(found) and id(node) in always
         return is_certain
 
@@ -265,6 +266,19 @@ class _Constants:
                     return self._column(decorator.args[1], names.index(name), len(names))
         return False
 
+    def _from_variable(self, test: ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> bool:
+        """Note the literal a variable was given once, if it serves for nothing but being compared with."""
+        scopes = [test, self.tree] if name in self.tables else [test]
+        given = [n for n in ast.walk(test) if isinstance(n, ast.Assign) and _is_target(n, name)]
+        value = given[0].value if len(given) == 1 else self.tables.get(name) if not given else None
+        if value is None:
+            return False
+        compared = {id(side) for node in ast.walk(scopes[-1]) for side in _equal_sides(node) or ()}
+        uses = [n for n in ast.walk(scopes[-1]) if isinstance(n, ast.Name) and n.id == name]
+        is_expected_only = all(id(n) in compared for n in uses if isinstance(n.ctx, ast.Load))
+        is_given_once = sum(isinstance(n.ctx, ast.Store) for n in uses) == 1
+        return is_expected_only and is_given_once and self._note(value)
+
     def _column(self, table: ast.expr, at: int, width: int) -> bool:
         table = self.tables.get(table.id, table) if isinstance(table, ast.Name) else table
         if not isinstance(table, ast.List | ast.Tuple) or not table.elts:
@@ -274,6 +288,10 @@ class _Constants:
             cells = _cells(row, width)
             done.append(len(cells) == width and self._note(cells[at]))
         return all(done)
+
+
+def _is_target(node: ast.Assign, name: str) -> bool:
+    return len(node.targets) == 1 and isinstance(node.targets[0], ast.Name) and node.targets[0].id == name
 
 
 def _cells(row: ast.expr, width: int) -> list[ast.expr]:

@@ -333,11 +333,11 @@ def _reason(check: Command, base: _Base, ran: Ran, failed: set[str], missing: li
         return Reason.CHECK_FAILED, f"{_names(sorted(failed))} failed"
     if missing or not ran.is_complete or (base.ran.canaries and not ran.canaries):
         if not (base.ran.tests or base.ran.broken or base.ran.collected) and not check.tests:
-            return Reason.CHECK_BROKEN, f"the runner did not start: {_last_line(ran.log.decode(errors='replace'))}"
+            return Reason.CHECK_BROKEN, f"the runner did not start: {_complaint(ran.log)}"
         what = _names(missing) if missing else "the end of the run"
         return Reason.TESTS_MISSING, f"no record of {what}; the run was cut short or the tests were skipped"
     if not ran.tests:
-        return Reason.CHECK_BROKEN, "no tests were found; name them in the command"
+        return Reason.CHECK_BROKEN, f"no tests were found; name them in the command ({_complaint(ran.log)})"
     if check.must_fail_on_base and not base.red and not base.ran.broken:
         return Reason.CHECK_GREEN_ON_BASE, "every test passes without the change, so none shows that it works; add one"
     return Reason.OK, ""
@@ -448,6 +448,13 @@ def _is_below_another(bind: Bind, binds: dict[str, Bind]) -> bool:
 def _names(found: list[str]) -> str:
     more = f" and {len(found) - NAMES_MAX} more" if len(found) > NAMES_MAX else ""
     return ", ".join(found[:NAMES_MAX]) + more
+
+
+def _complaint(log: bytes) -> str:
+    """The line in which a runner says what is wrong, or its last one."""
+    text = log.decode(errors="replace")
+    said = [line.strip() for line in text.splitlines() if re.search(r"\b(error|unrecognized)\b", line, re.IGNORECASE)]
+    return said[-1][:300] if said else _last_line(text)
 
 
 def _last_line(text: str) -> str:

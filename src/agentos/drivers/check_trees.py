@@ -97,7 +97,8 @@ async def copy(
 
 
 def _copy(tree: Path, target: Path, leave_out: frozenset[str], put: dict[str, str]) -> None:
-    for path in sorted(listing(tree) - leave_out):
+    # Compiled files stay behind: one that does not belong to its source would shadow it.
+    for path in sorted(path for path in listing(tree) - leave_out if not path.endswith(".pyc")):
         (target / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(tree / path, target / path)
     target.mkdir(parents=True, exist_ok=True)

@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from urllib.parse import urlsplit
 
+from agentos.abi.families import family_of
 from agentos.abi.inference import Abilities, Answer, Delta, Request
 from agentos.drivers.wire import anthropic
 from agentos.drivers.wire.abilities import check_abilities
-from agentos.drivers.wire.families import family_of
 from agentos.drivers.wire.http import (
     BOUNDS,
     WHOLE,

@@ -23,10 +23,10 @@ from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from agentos.abi.families import family_of
 from agentos.abi.inference import Abilities, Answer, Delta, Request
 from agentos.drivers.wire import openai
 from agentos.drivers.wire.chat import Chat
-from agentos.drivers.wire.families import family_of
 from agentos.drivers.wire.http import Bounds, Endpoint, Secret, Wire, parse_object
 from agentos.ports.inference import Garbled, Refused, Unreachable
 

@@ -10,10 +10,10 @@ import re
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
+from agentos.abi.families import family_of
 from agentos.abi.inference import Abilities, Answer, Delta, Request
 from agentos.drivers.wire import openai
 from agentos.drivers.wire.chat import Chat
-from agentos.drivers.wire.families import family_of
 from agentos.drivers.wire.http import BOUNDS, Bounds, Endpoint, Secret, Wire, check_url, zone_of
 
 OFFICIAL_URL = "https://api.openai.com/v1"

@@ -83,7 +83,7 @@ def test_a_missing_value_stops_the_prompt() -> None:
         (
             "program: anwser\n",
             "x",
-            ("agent.md:4: field 'program': expected answer, file-writer, tool-loop, verdict, python:MODULE:FUNCTION or a "
+            ("agent.md:4: field 'program': expected answer, file-writer, tool-loop, verdict, evaluator, planner, python:MODULE:FUNCTION or a "
             "command, found 'anwser'; did you mean 'answer'?"),
         ),
         (

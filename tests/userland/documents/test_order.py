@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentos.abi.work import Approval, Check, Command, FileSchema, Metric, Review, Scope, Unchanged
+from agentos.abi.work import Approval, Check, Command, Document, FileSchema, Metric, Review, Scope, Unchanged
 from agentos.userland.documents.fault import Malformed
 from agentos.userland.documents.order import Budget, Note, OrderDraft, dollars, parse, render
 from agentos.userland.documents.shape import uusd
@@ -192,12 +192,12 @@ MALFORMED = {  # what is wrong, the file, the whole of what is said
     ),
     "misspelt check": (
         front("accept:\n  - comand: pytest"),
-        ("order.md:4: field 'accept[1]': expected one of command, unchanged, schema, metric, review, approval, "
+        ("order.md:4: field 'accept[1]': expected one of command, unchanged, schema, document, metric, review, approval, "
         "found 'comand'; did you mean 'command'?"),
     ),
     "two checks in one": (
         front("accept:\n  - command: a\n    unchanged: b"),
-        ("order.md:4: field 'accept[1]': expected one of command, unchanged, schema, metric, review, approval, "
+        ("order.md:4: field 'accept[1]': expected one of command, unchanged, schema, document, metric, review, approval, "
         "found 'command' and 'unchanged'; write two items"),
     ),
     "check as word": (
@@ -283,6 +283,21 @@ MALFORMED = {  # what is wrong, the file, the whole of what is said
 }  # fmt: skip
 
 
+def test_a_document_check_asks_for_what_a_workflow_step_can_ask_for() -> None:
+    draft = parse(
+        front("accept:\n  - document: page.md\n    headings: [Leave]\n    words: {at_most: 9}\n    contains: 3 days")
+    )
+    wanted = Document(name="document-1", path="page.md", headings=("Leave",), contains=("3 days",), words_max=9)
+    assert draft.accept == (wanted,)
+
+
+def test_a_document_check_that_any_text_or_none_would_meet_is_a_fault() -> None:
+    with pytest.raises(Malformed, match=r"field 'accept\[1\].document.contains': expected words, found '\*\*'"):
+        parse(front('accept:\n  - document: a.md\n    contains: "**"'))
+    with pytest.raises(Malformed, match="nothing can pass"):
+        parse(front("accept:\n  - document: a.md\n    words: {at_least: 3, at_most: 2}"))
+
+
 @pytest.mark.parametrize("name", MALFORMED)
 def test_a_malformed_order_is_refused_with_line_and_reason(name: str) -> None:
     text, said = MALFORMED[name]
@@ -324,6 +339,18 @@ CHECKS = st.one_of(
         name=st.just(""),
         path=st.just("out.json"),
         schema=st.sampled_from([None, {"type": "object"}, {"enum": ["no", 1, 0.5, None, True, [], {"a b": "1"}]}]),
+    ),
+    st.builds(
+        Document,
+        name=st.just(""),
+        path=st.just("page.md"),
+        headings=st.sampled_from([(), ("Leave", "Who pays")]),
+        contains=st.sampled_from([(), ("30 days | thirty days",)]),
+        excludes=st.sampled_from([(), ("14 days",)]),
+        starts=st.sampled_from(["", "# Leave"]),
+        words_min=st.integers(0, 9),
+        words_max=st.sampled_from([9, 300, 100_000]),
+        fields=st.sampled_from([{}, {"title": "text"}]),
     ),
     st.builds(Metric, name=st.just(""), argv=ARGV, at_most=st.integers(-9, 9), timeout_s=SPANS),
     st.builds(Review, name=st.just(""), is_other_family=st.booleans()),

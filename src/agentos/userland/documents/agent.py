@@ -53,7 +53,9 @@ PROGRAMS: Final = {  # built-in programs an agent file may name
     "answer": "one request; the words of the answer are the output",
     "file-writer": "one request per file; the fenced block of the answer becomes the file",
     "tool-loop": "requests and tool calls in turn until the model stops calling",
-    "verdict": "one request; the answer must start with a verdict line",
+    "verdict": "one request for a decision; the output starts with a verdict line",
+    "evaluator": "one request for what was missed and what comes next; a hand-off",
+    "planner": "one request for steps, which must name paths that may be changed",
 }
 
 _PLACEHOLDER = re.compile(r"(?P<escape>\\\{\{)|\{\{(?P<name>[^{}\n]*)\}\}")

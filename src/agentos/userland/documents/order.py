@@ -25,8 +25,10 @@ from typing import Any
 
 import msgspec
 
-from agentos.abi.work import Approval, Check, Command, FileSchema, Metric, Review, Scope, Unchanged
+from agentos.abi.document import WORDS_MAX
+from agentos.abi.work import Approval, Check, Command, Document, FileSchema, Metric, Review, Scope, Unchanged
 from agentos.userland.documents import source
+from agentos.userland.documents.expectation import EXPECTATION, build
 from agentos.userland.documents.fault import Faults, Malformed, nearest, shown
 from agentos.userland.documents.shape import (
     WORD,
@@ -122,6 +124,13 @@ CHECK = Cases(
                     "schema", Text(pattern=PATH, called="a path inside the repository"), "A file that must exist.", True
                 ),
                 Field("matches", Anything(), "JSON Schema that the file must match."),
+                _NAME,
+            )
+        ),
+        Record(
+            fields=(
+                Field("document", Text(pattern=PATH, called="a path inside the repository"), "A text to judge.", True),
+                *EXPECTATION.fields,
                 _NAME,
             )
         ),
@@ -314,6 +323,13 @@ def _schema(name: str, got: dict[str, Any], *_: object) -> Check:
     return FileSchema(name=name, path=got["schema"], schema=got.get("matches"))
 
 
+def _document(
+    name: str, got: dict[str, Any], argv: Callable[[], tuple[str, ...]], node: source.Node, where: str, faults: Faults
+) -> Check:
+    expectation = build(got, node, where, faults)
+    return Document(name=name, path=got["document"], **msgspec.structs.asdict(expectation))
+
+
 def _metric(
     name: str, got: dict[str, Any], argv: Callable[[], tuple[str, ...]], node: source.Node, where: str, faults: Faults
 ) -> Check:
@@ -337,6 +353,7 @@ _MAKERS: dict[str, Callable[..., Check]] = {
     "command": _command,
     "unchanged": _unchanged,
     "schema": _schema,
+    "document": _document,
     "metric": _metric,
     "review": _review,
     "approval": _approval,
@@ -410,6 +427,8 @@ def _written(check: Check) -> dict[str, Any]:
             return {"unchanged": check.paths, **name}
         case FileSchema():
             return {"schema": check.path, **name, **_given(matches=check.schema)}
+        case Document():
+            return {"document": check.path, **name, **_wanted(check)}
         case Metric():
             timeout = check.timeout_s if check.timeout_s != TIMEOUT_S else None
             bounds = _given(at_most=check.at_most, at_least=check.at_least, timeout_s=timeout)
@@ -418,6 +437,12 @@ def _written(check: Check) -> dict[str, Any]:
             return {"review": check.role, **name, **({"other_family": True} if check.is_other_family else {})}
         case Approval():
             return {"approval": check.who or None, **name}
+
+
+def _wanted(check: Document) -> dict[str, Any]:
+    words = {"at_least": check.words_min or None, "at_most": None if check.words_max == WORDS_MAX else check.words_max}
+    fields = {name: getattr(check, name) or None for name in ("headings", "contains", "excludes", "starts", "fields")}
+    return _given(**fields, words=_given(**words) or None)
 
 
 def dollars(uusd: int) -> str:

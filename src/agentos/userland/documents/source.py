@@ -17,6 +17,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from agentos.abi.document import Line, scan
 from agentos.userland.documents.fault import Faults, Malformed, fail, shown
 
 FILE_BYTES_MAX = 512 * 1024  # a whole document: at 4 bytes a token all that a context of 128k tokens can hold
@@ -37,8 +38,6 @@ _WORDS: dict[str, tuple[str, object]] = {
     **dict.fromkeys(("true", "True", "TRUE"), ("flag", True)),
     **dict.fromkeys(("false", "False", "FALSE"), ("flag", False)),
 }
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
-_HEADING = re.compile(r" {0,3}(#{1,6})[ \t]+")
 
 # What the parser says, and what the person can do about it. The first match counts.
 _YAML_PROBLEMS = (
@@ -78,14 +77,6 @@ class Document(NamedTuple):
     front: Node  # the mapping between the two `---`; its line is 1
     body: str  # all after it, line ends as \n
     body_line: int  # the line of the file on which the body starts
-
-
-class Line(NamedTuple):
-    """A line of Markdown."""
-
-    text: str
-    level: int  # 1 to 6 for a heading outside code, else 0
-    title: str
 
 
 class Section(NamedTuple):
@@ -167,33 +158,6 @@ def sections(body: str, first_line: int, known: frozenset[str], faults: Faults) 
     if open_fence is not None:
         faults.add(first_line + open_fence, found="a code fence that is never closed")
     return [Section(title, level, trimmed("\n".join(text)), line) for title, level, line, text in found]
-
-
-def scan(text: str) -> tuple[list[Line], int | None]:
-    """The lines, each with its heading if it is one, and the index of a code fence that is never closed."""
-    lines: list[Line] = []
-    fence, opened = "", None
-    for number, line in enumerate(text.split("\n")):
-        level, title = (0, "") if fence else _heading(line)
-        lines.append(Line(line, level, title))
-        if mark := _FENCE.fullmatch(line):
-            if not fence:
-                fence, opened = mark[1], number
-            elif mark[1].startswith(fence) and not mark[2].strip():
-                fence, opened = "", None
-    return lines, opened
-
-
-def _heading(line: str) -> tuple[int, str]:
-    """Level and title; (0, "") where the line is no heading. By hand, since a pattern needs quadratic time for it."""
-    mark = _HEADING.match(line)
-    if not mark:
-        return 0, ""
-    title = line[mark.end() :].strip()
-    bare = title.rstrip("#")
-    if not bare or bare[-1] in " \t":  # a closing run of signs stands apart from the title
-        title = bare.rstrip()
-    return (len(mark[1]), title) if title else (0, "")
 
 
 def folded(title: str) -> str:

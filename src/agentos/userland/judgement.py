@@ -65,7 +65,7 @@ async def settled(os: System, order: OrderId, run: Coroutine[Any, Any, Cause | N
     try:
         why = await run
     except* Closed:
-        return  # the order is over: there is nobody to ask and nothing to ask for
+        why = None  # the order is over: there is nobody to ask and nothing to ask for
     except* Refused as group:
         why = refused(_first(group))
     if why is not None:

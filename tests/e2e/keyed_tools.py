@@ -15,7 +15,10 @@ class _Keyed:
 
     async def run(self, arguments: dict[str, object], *, root: Path, key: str) -> Result:
         body = {"key": key, "item": arguments["item"], "kind": self.manifest.repeat}
-        async with aiohttp.ClientSession(os.environ["TOOL_SERVER"]) as session, session.post("/do", json=body) as answer:
+        async with (
+            aiohttp.ClientSession(os.environ["TOOL_SERVER"]) as session,
+            session.post("/do", json=body) as answer,
+        ):
             return Result(await answer.text())
 
     async def query(self, *, root: Path, key: str) -> Result | None:

@@ -74,7 +74,9 @@ async def steady(system: System, args: dict[str, Any], state: Any = None) -> Non
         await persist(lambda _, words=words: system.infer(request(words), model_class=args["model_class"]))
         for tool in args.get("use", ("do_idempotent", "do_queryable")):
             item = f"{words} {tool}"
-            await persist(lambda n, tool=tool, item=item: system.invoke(tool, item=item if not n else f"{item} anew {n}"))
+            await persist(
+                lambda n, tool=tool, item=item: system.invoke(tool, item=item if not n else f"{item} anew {n}")
+            )
     await finish(system, args)
 
 
@@ -88,7 +90,5 @@ async def mend(system: System, args: dict[str, Any], state: Any = None) -> None:
     for step in range(args.get("steps", 1)):
         words = f"{args['order']}.{args['attempt']} step {step}"
         await persist(lambda _, words=words: system.infer(request(words), model_class=args["model_class"]))
-    await persist(
-        lambda _: system.invoke("write_file", path="calc.py", content="def add(a, b):\n    return a + b\n")
-    )
+    await persist(lambda _: system.invoke("write_file", path="calc.py", content="def add(a, b):\n    return a + b\n"))
     await system.present(args["order"])

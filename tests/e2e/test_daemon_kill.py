@@ -11,7 +11,14 @@ from random import Random
 
 import pytest
 
-from agentos.abi.events.call import CallRefused, EffectDispatched, EffectOrphaned, EffectRetried, EffectSettled, KernelBooted
+from agentos.abi.events.call import (
+    CallRefused,
+    EffectDispatched,
+    EffectOrphaned,
+    EffectRetried,
+    EffectSettled,
+    KernelBooted,
+)
 from agentos.abi.events.work import OrderClosed, OrderEscalated, OrderSubmitted
 from agentos.abi.work import Command
 from agentos.boot.client import Client

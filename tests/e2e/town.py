@@ -253,5 +253,3 @@ def decoded(client: Client, digest: Digest | None) -> Any:
     content = client.blob(digest)
     assert content is not None
     return msgspec.json.decode(content)
-
-

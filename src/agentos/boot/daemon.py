@@ -56,6 +56,7 @@ from agentos.ports.tool import Tool
 from agentos.userland.programs import BUILTIN
 
 IDLE_S = 900  # a quarter of an hour: longer than a pause for thought, shorter than a night of memory held for nothing
+LOCK_S = 1.0  # a killed daemon lets go of its journal when its last thread is gone: milliseconds, on a slow disk more
 RESERVE_BYTES = 65_536  # kept on disk for the last words of a daemon whose disk is full
 # What ends a daemon with nothing wrong in it: its message is enough, a traceback would only hide it.
 EXPECTED = (
@@ -87,7 +88,7 @@ class Daemon:
         folder.make()
         self.folder, self.served, self.prices = folder, served, prices
         self.clock = WallClock()
-        self.journal = SqliteJournal(folder.journal)
+        self.journal = owned(folder.journal)
         self._reserve()
         self.blobs = FileBlobs(folder.blobs)
         self.blobs.sweep()
@@ -231,6 +232,18 @@ def crash_point(name: str) -> None:
     """Die here, if the environment says so: how tests and the demo show that dying changes nothing."""
     if os.environ.get("AGENTOS_CRASH_AT") == name:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def owned(path: Path) -> SqliteJournal:
+    """The journal, ours alone; Locked names the owner if it does not let go within LOCK_S."""
+    deadline = time.monotonic() + LOCK_S
+    while True:
+        try:
+            return SqliteJournal(path)
+        except journal_port.Locked:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
 
 
 def brought() -> Iterator[Tool]:

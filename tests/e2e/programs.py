@@ -92,3 +92,110 @@ async def mend(system: System, args: dict[str, Any], state: Any = None) -> None:
         await persist(lambda _, words=words: system.infer(request(words), model_class=args["model_class"]))
     await persist(lambda _: system.invoke("write_file", path="calc.py", content="def add(a, b):\n    return a + b\n"))
     await system.present(args["order"])
+
+
+async def frozen(system: System, args: dict[str, Any], state: Any = None) -> None:
+    """Says where it runs, waits to be let go on, and then does something: too late, if it was frozen meanwhile."""
+    await system.note("here")
+    witness = Path(args["witness"])
+    (witness / f"here.{os.getpid()}").touch()
+    while not (witness / "go").exists():
+        await asyncio.sleep(0.01)
+    try:
+        await system.invoke("do_idempotent", item=f"{args['order']} at last")
+    except Refused as error:
+        (witness / f"refused.{os.getpid()}").write_text(f"{type(error).__name__}: {error}")
+        raise
+    await finish(system, args)
+
+
+async def ending_its_worker(system: System, args: dict[str, Any], state: Any = None) -> None:
+    """Ends the worker it runs on, the first `deaths` times."""
+    await system.note("alive")
+    witness = Path(args["witness"])
+    deaths = len(list(witness.glob("died.*")))
+    if deaths < args["deaths"]:
+        (witness / f"died.{deaths}").touch()
+        if args.get("by") == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        os._exit(3)
+    await finish(system, args)
+
+
+async def never_the_same(system: System, args: dict[str, Any], state: Any = None) -> None:
+    """Another call each time it is run: its worker ends once, and then its record is against it."""
+    await system.note("always so")
+    await system.note(f"never the same: {time.monotonic_ns()}")
+    witness = Path(args["witness"]) / "died"
+    if not witness.exists():
+        witness.touch()
+        os._exit(1)
+    await finish(system, args)
+
+
+async def going_round(system: System, args: dict[str, Any], state: Any = None) -> None:
+    """Asks the same for ever."""
+    while True:
+        await system.infer(request("the same question"), model_class=args["model_class"])
+
+
+async def impostor(system: System, args: dict[str, Any], state: Any = None) -> None:
+    """Sends frames past the SDK, as other processes: init, and whoever may be a person."""
+    link = system._wire._link  # type: ignore[attr-defined]
+    for slot in range(1, 6):
+        for incarnation in (0, 1):
+            link.send(
+                {
+                    "op": "call",
+                    "id": 0,
+                    "pid": f"{slot}.1",
+                    "incarnation": incarnation,
+                    "strand": 7,
+                    "n": 1,
+                    "call": {"call": "note", "text": "I am somebody else"},
+                }
+            )
+    link.send({"op": "call", "id": 0, "strand": 1 << 70, "n": 1, "call": {"call": "whoami"}})
+    link.send({"op": "call", "id": 0, "pid": "1.1", "n": 1, "call": {"call": "sleep", "span_ns": 1 << 70}})
+    link.send({"op": "call", "id": 0, "n": 1, "blobs": {"0" * 64: "no base64 at all!"}, "call": {"call": "whoami"}})
+    link.send({"op": "nonsense"})
+    link._writer.write(b"\xff\xfe{not json\n")
+    me = await system.whoami()
+    link.send(
+        {"op": "call", "id": 0, "pid": me.pid, "incarnation": 1, "strand": 1 << 70, "n": 1, "call": {"call": "whoami"}}
+    )
+    link.send(
+        {
+            "op": "call",
+            "id": 0,
+            "pid": me.pid,
+            "incarnation": 1,
+            "strand": 3,
+            "n": 1,
+            "blobs": {"0" * 64: "no base64!"},
+            "call": {"call": "whoami"},
+        }
+    )
+    link.send(
+        {
+            "op": "call",
+            "id": 0,
+            "pid": me.pid,
+            "incarnation": 1,
+            "strand": 4,
+            "n": 1,
+            "call": {"call": "sleep", "span_ns": 1 << 70},
+        }
+    )
+    await finish(system, args)
+
+
+async def missing_parts(system: System, args: dict[str, Any], state: Any = None) -> None:
+    """Starts children that cannot start; each ends with a status, and none takes the kernel with it."""
+    programs = ('command:["/no/such/program"]', "command:no json", "python:no.such.module:main", "python:nothing")
+    statuses = [
+        (await system.wait(await system.spawn(program, domain=f"child {n}"))).status
+        for n, program in enumerate(programs)
+    ]
+    Path(args["witness"], "statuses").write_text(json.dumps(statuses))
+    await finish(system, args)

@@ -3,6 +3,11 @@
     python -m agentos.boot.daemon --home HOME [--scripted FILE]
 
 It ends when it is told to, when the disk refuses, or when nothing has happened for IDLE_S and no order is open.
+
+Rule 1: whatever ends it, the last line it prints says why and what to do; a reserve on disk pays for that line.
+Rule 2: only an orderly end keeps a snapshot. After any fault the state in memory is not known to be the record's.
+Rule 3: tools that other packages bring are found by the entry points of `agentos.tool`. An order has one only if its
+        contract names it, like any tool.
 """
 
 import argparse
@@ -14,15 +19,19 @@ import random
 import signal
 import sys
 import time
+import traceback
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import agentos
 from agentos.abi.calls.kernel import Boot
 from agentos.abi.effects import Abort, Halt, Instruction, Launch, Perform
 from agentos.abi.inference import Answer
-from agentos.boot.models import Choice, choose, open_backend, probes_of
+from agentos.boot import fabric
+from agentos.boot.fabric import Served
+from agentos.boot.models import Choice, Misconfigured, choose, probes_of
 from agentos.boot.workspace import Folder
 from agentos.drivers.blobs_files import FileBlobs
 from agentos.drivers.check_suite import SuiteChecker
@@ -34,18 +43,32 @@ from agentos.drivers.sandbox_native import NativeSandbox, toolchain_binds
 from agentos.drivers.tool_files import EditFile, ListFiles, ReadFile, SearchFiles, WriteFile
 from agentos.drivers.tool_shell import Shell
 from agentos.gates.socket import SocketGate
-from agentos.machine import recover
+from agentos.machine import codec, recover
 from agentos.machine.desk import MachineDesk
 from agentos.machine.loop import Machine
 from agentos.machine.perform import Devices, Performer
 from agentos.machine.prepare import Preparer, Route
 from agentos.machine.processes import Programs
 from agentos.machine.trap import Trap
+from agentos.ports import blobs as blob_port
+from agentos.ports import journal as journal_port
 from agentos.ports.tool import Tool
 from agentos.userland.programs import BUILTIN
 
 IDLE_S = 900  # a quarter of an hour: longer than a pause for thought, shorter than a night of memory held for nothing
-CLASSES = ("tiny", "coder", "frontier", "judge")  # model classes an order may ask for; one backend serves all here
+LOCK_S = 1.0  # a killed daemon lets go of its journal when its last thread is gone: milliseconds, on a slow disk more
+RESERVE_BYTES = 65_536  # kept on disk for the last words of a daemon whose disk is full
+# What ends a daemon with nothing wrong in it: its message is enough, a traceback would only hide it.
+EXPECTED = (
+    Misconfigured,
+    codec.Newer,
+    journal_port.Locked,
+    journal_port.Unsuitable,
+    journal_port.Failed,
+    journal_port.Corrupt,
+    blob_port.Failed,
+    OSError,
+)
 
 
 class WallClock:
@@ -61,17 +84,17 @@ class WallClock:
 class Daemon:
     """One workspace's kernel and everything around it."""
 
-    def __init__(self, folder: Folder, choice: Choice, env: Mapping[str, str], *, script: Path | None = None) -> None:
+    def __init__(self, folder: Folder, served: Sequence[Served], prices: Prices) -> None:
         folder.make()
-        self.folder, self.choice = folder, choice
+        self.folder, self.served, self.prices = folder, served, prices
         self.clock = WallClock()
-        self.journal = SqliteJournal(folder.journal)
+        self.journal = owned(folder.journal)
+        self._reserve()
         self.blobs = FileBlobs(folder.blobs)
-        self.backend = open_backend(choice, env, script=script)
+        self.blobs.sweep()
         self.sandbox = NativeSandbox()
         self.forge = GitForge(folder.forge)
         self.executor = LocalExecutor(folder.log / "workers.log")
-        self.prices = Prices()
         self.machine = self._machine()
         self.devices = self._devices()
         preparer = Preparer(self.blobs, self._routes(), self.devices.tools)
@@ -99,12 +122,13 @@ class Daemon:
             ListFiles(),
             SearchFiles(self.sandbox, binds=toolchain_binds()),
             *((Shell(self.sandbox, binds=binds),) if self.sandbox.probe().is_usable else ()),
+            *brought(),
         )
         return Devices(
             blobs=self.blobs,
             forge=self.forge,
             checker=SuiteChecker(self.forge, self.sandbox, self.blobs, scratch=self.folder.home / "scratch"),
-            backends={self.choice.backend: self.backend},
+            backends={served.name: served.backend for served in self.served},
             models={},
             tools={tool.manifest.name: tool for tool in tools},
             cost=self._cost,
@@ -112,12 +136,11 @@ class Daemon:
         )
 
     def _routes(self) -> dict[str, Route]:
-        provider, model = self.choice.backend, self.choice.model
-
-        def bound(inputs: int, outputs: int) -> int:
-            return self.prices.bound_uusd(provider, model, inputs, outputs)
-
-        return {name: Route(self.choice.backend, model, bound, "") for name in CLASSES}
+        return {
+            name: Route(served.name, served.choice.model, fabric.bound(served, self.prices), "")
+            for served in self.served
+            for name in served.classes
+        }
 
     def _cost(self, answer: Answer) -> tuple[int, str]:
         cost = self.prices.cost_uusd(answer.provider, answer.model, answer.usage)
@@ -129,7 +152,10 @@ class Daemon:
             "version": agentos.__version__,
             "home": str(self.folder.home),
             "pid": os.getpid(),
-            "models": [{"backend": self.choice.backend, "model": self.choice.model, "reason": self.choice.reason}],
+            "models": [
+                {"backend": served.name, "model": served.choice.model, "reason": served.choice.reason}
+                for served in self.served
+            ],
             "isolation": {
                 "level": level.name,
                 "is_usable": level.is_usable,
@@ -165,6 +191,7 @@ class Daemon:
             self._announce()
             try:
                 await self.machine.run()
+                recover.snapshot(self.journal, self.machine.state, self.machine.head)
             finally:
                 for task in background:
                     task.cancel()
@@ -174,11 +201,15 @@ class Daemon:
         self.performer.close()
         self.programs.close()
         await self.executor.close()
-        await self.backend.close()
-        recover.snapshot(self.journal, self.machine.state, self.machine.head)
+        for served in self.served:
+            await served.backend.close()
         self.journal.close()
-        for path in (self.folder.socket, self.folder.daemon):
+        for path in (self.folder.socket, self.folder.daemon, self.folder.reserve):
             path.unlink(missing_ok=True)
+
+    def _reserve(self) -> None:
+        with contextlib.suppress(OSError):  # a disk that is full already is told of by whoever writes to it first
+            self.folder.reserve.write_bytes(b"\0" * RESERVE_BYTES)
 
     def _announce(self) -> None:
         self.folder.daemon.write_text(json.dumps({"pid": os.getpid(), "socket": str(self.folder.socket)}))
@@ -203,21 +234,67 @@ def crash_point(name: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def owned(path: Path) -> SqliteJournal:
+    """The journal, ours alone; Locked names the owner if it does not let go within LOCK_S."""
+    deadline = time.monotonic() + LOCK_S
+    while True:
+        try:
+            return SqliteJournal(path)
+        except journal_port.Locked:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+def brought() -> Iterator[Tool]:
+    """The tools of other packages. Misconfigured names the one that cannot be had."""
+    for entry in sorted(entry_points(group="agentos.tool")):
+        try:
+            yield entry.load()()
+        except Exception as error:
+            raise Misconfigured(
+                f"tool {entry.name} ({entry.value}) cannot be loaded: {error}; remove its package"
+            ) from error
+
+
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="agentos.boot.daemon")
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--scripted", type=Path)
     told = parser.parse_args(argv)
-    env = dict(os.environ)
-    choice = (
-        Choice(backend="scripted", reason="told to")
-        if told.scripted
-        else choose(env, probes_of(env, lambda size: False))
-    )
-    daemon = Daemon(Folder(told.home), choice, env, script=told.scripted)
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(daemon.run())
+    folder = Folder(told.home)
+    try:
+        _serve(folder, dict(os.environ), told.scripted)
+    except KeyboardInterrupt:
+        return 0
+    except Exception as error:  # noqa: BLE001 the end of the process: said here, or never
+        last_words(folder, error)
+        return 1
     return 0
+
+
+def _serve(folder: Folder, env: Mapping[str, str], script: Path | None) -> None:
+    """One life of the daemon."""
+    probes = probes_of(env, lambda size: False)
+    choice = Choice(backend="scripted", reason="told to") if script else choose(env, probes)
+    rows = {} if script else fabric.table(env, probes)
+    served = fabric.serve(choice, rows, env, script=script)
+    asyncio.run(Daemon(folder, served, fabric.prices(env)).run())
+
+
+def last_words(folder: Folder, error: Exception) -> None:
+    """Say what ended the daemon, on the log's last line."""
+    cause: BaseException = error
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    with contextlib.suppress(OSError):
+        folder.reserve.unlink(missing_ok=True)
+    if not isinstance(cause, EXPECTED):
+        traceback.print_exception(error)
+        cause = RuntimeError(
+            f"a fault of its own ({type(cause).__name__}: {cause}); the record is kept: start it again"
+        )
+    print(f"agentos: the daemon ended: {cause}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -57,6 +57,13 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     context_tokens_max: int = 0  # 0: as the driver knows
     pull_bytes: int = 0  # to be fetched before the first answer
 
+    family: str = ""  # model family, "" where the driver is to tell it by the model's name
+
+    @property
+    def provider(self) -> str:
+        """Whose price list holds, and what each of its answers says: a machine near by is its own provider."""
+        return self.zone if self.backend in ("openai", "anthropic") and self.zone != "external" else self.backend
+
 
 class Probes(NamedTuple):
     """What `choose` may ask of the world."""
@@ -271,6 +278,8 @@ def open_backend(choice: Choice, env: Mapping[str, str], *, script: Path | None 
                 api_key=key,
                 model=choice.model,
                 base_url=choice.base_url or openai.OFFICIAL_URL,
+                provider=choice.provider,
+                family=choice.family,
                 context_tokens_max=choice.context_tokens_max or openai.CONTEXT_TOKENS_MAX,
             )
         case "anthropic":
@@ -280,6 +289,8 @@ def open_backend(choice: Choice, env: Mapping[str, str], *, script: Path | None 
                 api_key=key,
                 model=choice.model,
                 base_url=choice.base_url or anthropic.OFFICIAL_URL,
+                provider=choice.provider,
+                family=choice.family,
                 context_tokens_max=choice.context_tokens_max or anthropic.CONTEXT_TOKENS_MAX,
             )
         case "local":

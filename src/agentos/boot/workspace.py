@@ -4,6 +4,7 @@ HOME/journal.db    the truth            HOME/blobs/      content by digest
 HOME/forge/        private git objects  HOME/copies/     working copies: ORDER/ATTEMPT
 HOME/socket        people's gate        HOME/log/        the daemon's and the workers' output
 HOME/daemon.json   who runs it now
+HOME/log/reserve   room on the disk for the last words of a daemon whose disk is full
 """
 
 import os
@@ -42,6 +43,10 @@ class Folder(NamedTuple):
     @property
     def daemon(self) -> Path:
         return self.home / "daemon.json"
+
+    @property
+    def reserve(self) -> Path:
+        return self.log / "reserve"
 
     @property
     def socket(self) -> Path:

@@ -5,7 +5,8 @@ the operator's own (`Rate`), because an unknown price must stop the work and not
 
 Rule 1: money is rounded up, and `bound_uusd` is never under `cost_uusd` of any usage within its token bounds.
 Rule 2: every figure names the list it came from, so that a later list does not rewrite what was charged.
-Rule 3: models that cost no money (local, scripted, replayed) cost 0; their tokens are counted all the same.
+Rule 3: models that cost no money (local, scripted, replayed) cost 0, unless the operator has given them a rate; their
+        tokens are counted all the same.
 Rule 4: the list is loaded at the first question; it takes half a second that a start should not pay.
 """
 
@@ -14,6 +15,8 @@ from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
+
+import msgspec
 
 from agentos.abi.inference import Usage
 
@@ -26,7 +29,7 @@ class UnknownPrice(LookupError):
     """Nobody has said what this model costs."""
 
 
-class Rate(NamedTuple):
+class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An operator's own price, in micro-USD for a million tokens: 3_000_000 is 3 USD."""
 
     input_uusd: int
@@ -38,6 +41,20 @@ class Rate(NamedTuple):
 class Cost(NamedTuple):
     uusd: int
     price_version: str  # which list said so
+
+
+def rates(raw: bytes) -> dict[tuple[str, str], Rate]:
+    """An operator's rates from JSON, {"PROVIDER": {"MODEL": {"input_uusd": N, "output_uusd": N}}}; the model "*" is any.
+
+    ValueError says what is wrong.
+    """
+    rows = msgspec.json.decode(raw, type=dict[str, dict[str, Rate]])
+    found = {
+        (provider, "" if model == "*" else model): rate for provider, row in rows.items() for model, rate in row.items()
+    }
+    if any((amount or 0) < 0 for rate in found.values() for amount in msgspec.structs.astuple(rate)):
+        raise ValueError("a rate is negative; a price is 0 or more")
+    return found
 
 
 class Prices:
@@ -52,11 +69,11 @@ class Prices:
         Looks at every price that the model ever has in the list, so that neither the hour nor the day matters.
         """
         _check(input_tokens_max, output_tokens_max)
-        if provider in FREE_PROVIDERS:
-            return 0
         if rate := self._rate(provider, model):
             dearest = max(_parts(rate)[:3])
             return _ceil(Decimal(input_tokens_max * dearest + output_tokens_max * rate.output_uusd) / _MTOK)
+        if provider in FREE_PROVIDERS:
+            return 0
         shapes = (
             Usage(input_tokens=input_tokens_max, output_tokens=output_tokens_max),
             Usage(cache_read_tokens=input_tokens_max, output_tokens=output_tokens_max),
@@ -72,13 +89,13 @@ class Prices:
     def cost_uusd(self, provider: str, model: str, usage: Usage, *, at_ns: int | None = None) -> Cost:
         """What the exchange cost, at the price of its moment (now, unless `at_ns` of the wall clock is given)."""
         _check(*(getattr(usage, field) for field in usage.__struct_fields__))
-        if provider in FREE_PROVIDERS:
-            return Cost(0, "free")
         if rate := self._rate(provider, model):
             fresh, read, written, output = _parts(rate)
             uusd = usage.input_tokens * fresh + usage.cache_read_tokens * read
             uusd += usage.cache_write_tokens * written + usage.output_tokens * output
             return Cost(_ceil(Decimal(uusd) / _MTOK), f"override {provider}/{model or '*'}")
+        if provider in FREE_PROVIDERS:
+            return Cost(0, "free")
         at = datetime.now(UTC) if at_ns is None else datetime.fromtimestamp(at_ns / _SECOND_NS, UTC)
         found_provider, found = _lookup(provider, model)
         price = found.calc_price(_their_usage(usage), found_provider, genai_request_timestamp=at).total_price
@@ -125,7 +142,8 @@ def _lookup(provider: str, model: str) -> tuple[Any, Any]:
     except LookupError:
         raise UnknownPrice(
             f"model {model!r} of provider {provider!r} is not in genai-prices {_version()}; "
-            f"set its price yourself under prices.{provider}.{model}, or upgrade genai-prices"
+            f'set its price yourself, in the file that AGENTOS_PRICES names: {{"{provider}": {{"{model or "*"}": '
+            f'{{"input_uusd": N, "output_uusd": N}}}}}} per million tokens; or upgrade genai-prices'
         ) from None
 
 

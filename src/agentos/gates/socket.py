@@ -10,12 +10,12 @@ Rule 3: the gate translates; it decides nothing. Each frame has an id, and each 
 
 import asyncio
 import base64
-import contextlib
 import os
 import pwd
 import socket
 import struct
 import sys
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,17 +87,32 @@ class SocketGate:
             writer.close()
             return
         pid = await self._desk.enroll(f"user:{name_of(uid)}", "operator")
-        with contextlib.suppress(ConnectionError, asyncio.LimitOverrunError, ValueError):
+        tasks: list[asyncio.Task[None]] = []
+        try:
             async with asyncio.TaskGroup() as group:
                 try:
-                    while raw := await reader.readline():
-                        self._take(group, pid, raw, writer)
+                    while raw := await self._line(reader, writer):
+                        tasks = [task for task in tasks if not task.done()]
+                        tasks += self._take(group, pid, raw, writer)
                 finally:
-                    for task in list(getattr(group, "_tasks", ())):
+                    for task in tasks:
                         task.cancel()
-        writer.close()
+        finally:
+            writer.close()
 
-    def _take(self, group: asyncio.TaskGroup, pid: Pid, raw: bytes, writer: asyncio.StreamWriter) -> None:
+    async def _line(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        """The next frame; nothing at the end, and after one that is too long: where it would end cannot be told."""
+        try:
+            return await reader.readline()
+        except ConnectionError:
+            return b""
+        except ValueError:
+            self._send(writer, {"op": "refused", "fact": f"the frame is longer than {FRAME_BYTES_MAX} bytes"})
+            return b""
+
+    def _take(
+        self, group: asyncio.TaskGroup, pid: Pid, raw: bytes, writer: asyncio.StreamWriter
+    ) -> Iterator[asyncio.Task[None]]:
         try:
             frame = _DECODE(raw)
         except msgspec.DecodeError as error:
@@ -105,13 +120,11 @@ class SocketGate:
             return
         match frame.op:
             case "call":
-                group.create_task(self._call(pid, frame, writer))
+                yield group.create_task(self._said(self._call(pid, frame, writer), frame, writer))
             case "follow":
-                group.create_task(self._follow(frame, writer))
+                yield group.create_task(self._said(self._follow(frame, writer), frame, writer))
             case "blob":
-                content = self._desk.blob(frame.digest)
-                body = None if content is None else base64.b64encode(content).decode()
-                self._send(writer, {"op": "content", "id": frame.id, "content": body})
+                yield group.create_task(self._said(self._blob(frame, writer), frame, writer))
             case "status":
                 self._send(writer, {"op": "status", "id": frame.id, "status": self._desk.status()})
             case "stop":
@@ -119,6 +132,21 @@ class SocketGate:
                 self._desk.stop()
             case _:
                 self._send(writer, {"op": "refused", "id": frame.id, "fact": f"there is no operation {frame.op!r}"})
+
+    async def _said(self, answer: Coroutine[Any, Any, None], frame: Frame, writer: asyncio.StreamWriter) -> None:
+        """Answer; what goes wrong is said on this connection and ends no other."""
+        try:
+            await answer
+        except ConnectionError:
+            return  # nobody is there any more
+        except Exception as error:  # noqa: BLE001 the frame's own fault or a broken blob: told to whoever asked
+            fact = f"{type(error).__name__}: {error}"[:500]
+            self._send(writer, {"op": "refused", "id": frame.id, "fact": fact})
+
+    async def _blob(self, frame: Frame, writer: asyncio.StreamWriter) -> None:
+        content = self._desk.blob(frame.digest)
+        body = None if content is None else base64.b64encode(content).decode()
+        self._send(writer, {"op": "content", "id": frame.id, "content": body})
 
     async def _call(self, pid: Pid, frame: Frame, writer: asyncio.StreamWriter) -> None:
         if frame.call is None:

@@ -15,7 +15,7 @@ from agentos.abi.calls.base import Call
 from agentos.abi.calls.device import Infer, Invoke
 from agentos.abi.inference import Request
 from agentos.abi.limits import value
-from agentos.ports.blobs import Blobs, Missing
+from agentos.ports.blobs import Blobs, Corrupt, Missing
 from agentos.ports.tool import Tool
 
 INPUT_BYTES_PER_TOKEN = 2  # English runs at 4, code at 3, the densest scripts near 2 bytes for each token
@@ -58,7 +58,7 @@ class Preparer:
         try:
             content = self._blobs.get(call.request)
             request = _DECODER.decode(content)
-        except (Missing, msgspec.DecodeError):
+        except (Missing, Corrupt, msgspec.DecodeError):
             return msgspec.structs.replace(
                 call, backend="", input_tokens_max=0, output_tokens_max=0, bound_uusd=0, price=""
             )

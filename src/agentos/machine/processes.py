@@ -2,18 +2,23 @@
 
     Launch(pid, incarnation) ─> worker of its trust domain ─> "run" frame ─> the program's calls come back as frames
     no pong within two heartbeats, or the socket closed ─> Fence ─> a new incarnation on a new worker
+    nothing on it for WORKER_IDLE_S ─> the worker is ended; it costs 30 MB to keep and a third of a second to start
     waiting, and more residents than RESIDENTS_MAX ─> released; its next response wakes it as a new incarnation
 
-Rule 1: who a frame is from is decided by the socket it came through and the incarnations launched on it.
+Rule 1: who a frame is from is decided by the socket it came through and the incarnations launched on it. A pid that
+        was not launched there is nobody, whoever it belongs to: people and init have no incarnation to guess.
 Rule 2: a worker that is fenced is not believed any more, and killed after a grace in which its late calls are refused
         by name. Frozen ones die too: KILL needs no consent.
 Rule 3: losing a worker loses no work: programs are run again and answered from the record.
+Rule 4: what a worker sends, or a program asks for, ends at most that program. Nothing of theirs ends the kernel.
 """
 
 import asyncio
 import base64
 import contextlib
 import socket
+import sys
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,20 +27,27 @@ import msgspec
 from agentos.abi.calls import AnyCall
 from agentos.abi.calls.kernel import Beat, Fence, Finish
 from agentos.abi.effects import Halt, Launch
-from agentos.abi.ids import Digest, Pid
-from agentos.abi.refusals import Invalid, NotFound
+from agentos.abi.ids import CallId, Digest, Pid
+from agentos.abi.refusals import Broken, Invalid, NotFound, Stale
 from agentos.abi.replies import Response
 from agentos.kernel.process import RESIDENT
 from agentos.kernel.state import Process
 from agentos.machine.loop import Machine
 from agentos.machine.trap import Trap
-from agentos.ports.blobs import Blobs, Missing
+from agentos.ports.blobs import Blobs, Corrupt, Missing
 from agentos.ports.executor import Executor, Worker
 from agentos.ports.executor import Launch as WorkerLaunch
 
 HEARTBEAT_S = (
     1.0  # a ping each second: a frozen agent is noticed within two, and a thousand workers cost one core's percent
 )
+PINGS_PER_HEARTBEAT = 2
+UNANSWERED_MAX = 3  # pings: the third is half a heartbeat old when two heartbeats are over
+WORKER_START_S = 30.0  # until its first pong a worker imports, which a loaded machine does not do within a heartbeat
+WORKER_IDLE_S = (
+    30.0  # an order's next program comes within seconds of the last; a worker after that is kept for nothing
+)
+CANNOT_START = 127  # exit status of a program that could not be started, as a shell has it
 FENCED_GRACE_S = 2.0  # how long a fenced worker may still be told that it is stale before it is killed
 RESIDENTS_MAX = 2_000  # programs kept in memory while they wait; more are released, the longest idle first
 FRAME_BYTES_MAX = 32 << 20  # content_bytes_max in base64, and room
@@ -67,7 +79,9 @@ class Line:
     def __init__(self, worker: Worker, domain: str, writer: asyncio.StreamWriter) -> None:
         self.worker, self.domain, self.writer = worker, domain, writer
         self.running: dict[Pid, int] = {}  # pid -> incarnation
+        self.outrun: dict[Pid, int] = {}  # what ran on it when it was fenced
         self.pinged = self.ponged = 0
+        self.since_s = time.monotonic()  # started, or emptied
         self.is_fenced = False
         self.only: Pid | None = None  # the one process of a worker that is not the SDK's
 
@@ -116,7 +130,7 @@ class Programs:
             return
         assert self._group is not None, "begin first"
         self._trap.forget(instruction.pid)
-        self._group.create_task(self._start(process, instruction.incarnation))
+        self._group.create_task(self._begin(process, instruction.incarnation))
 
     def halt(self, instruction: Halt) -> None:
         """Its program is dropped; nothing it sends is read any more."""
@@ -125,6 +139,7 @@ class Programs:
         if line is None:
             return
         line.running.pop(instruction.pid, None)
+        line.since_s = time.monotonic()
         line.send({"op": "halt", "pid": instruction.pid})
         if not line.running and line.only is not None:
             self._retire(line)
@@ -140,6 +155,14 @@ class Programs:
         if not process.spec.program.startswith(RESIDENT) and process.incarnation:
             self._machine.tell(Fence(pid=pid, incarnation=process.incarnation, reason="wakes"))
 
+    async def _begin(self, process: Process, incarnation: int) -> None:
+        """Start it; a program that cannot be started has ended, and says why in the log."""
+        try:
+            await self._start(process, incarnation)
+        except (OSError, ValueError, Missing, Corrupt) as error:
+            print(f"process {process.pid} cannot be started: {error}", file=sys.stderr, flush=True)
+            self._machine.tell(Finish(pid=process.pid, incarnation=incarnation, status=CANNOT_START))
+
     async def _start(self, process: Process, incarnation: int) -> None:
         domain = self._domain(process)
         lock = self._starting.setdefault(domain, asyncio.Lock())
@@ -150,9 +173,10 @@ class Programs:
         current = self._machine.state.processes.get(process.pid)
         if current is None or current.incarnation != incarnation or current.state == "zombie":
             return
+        frame = self._run_frame(current)
         line.running[process.pid] = incarnation
         self._resident[process.pid] = line
-        line.send(self._run_frame(current))
+        line.send(frame)
         self._release_some()
 
     def _domain(self, process: Process) -> str:
@@ -180,7 +204,7 @@ class Programs:
     async def _connect(self, process: Process, domain: str) -> Line:
         command = process.spec.program.removeprefix("command:")
         is_own = process.spec.program.startswith("command:")
-        argv = tuple(msgspec.json.decode(command)) if is_own else ()
+        argv = msgspec.json.decode(command, type=tuple[str, ...]) if is_own else ()
         worker = await self._executor.start(WorkerLaunch(domain=domain, argv=argv))
         ours = socket.socket(fileno=worker.socket)
         reader, writer = await asyncio.open_unix_connection(sock=ours, limit=FRAME_BYTES_MAX)
@@ -210,16 +234,25 @@ class Programs:
 
     async def _call(self, line: Line, frame: Frame) -> None:
         pid = line.only or frame.pid
-        incarnation = frame.incarnation or line.running.get(pid, 0)
         if frame.call is None:
             line.send({"op": "refused", "refusal": Invalid(thing="frame", fact="holds no call")})
             return
-        if line.running.get(pid, 0) != incarnation and not line.is_fenced:
-            return  # halted or fenced meanwhile: its program is being dropped
+        if pid in line.outrun:
+            fact = "is over: its worker did not answer, and it runs anew elsewhere"
+            stale = Stale(thing=f"incarnation {line.outrun[pid]} of {pid}", fact=fact, rule="law 10")
+            line.send(self._response_frame(Response(id=CallId(pid, frame.strand, frame.n), refusal=stale), frame.id))
+            return
+        incarnation = frame.incarnation or line.running.get(pid, 0)
+        if pid not in line.running or line.running[pid] != incarnation:
+            return  # halted meanwhile and being dropped, or a pid that was never launched here: nobody's call
         n = frame.n or self._next(pid, frame.strand)
-        blobs = {Digest(name): base64.b64decode(content) for name, content in frame.blobs.items()}
+        try:
+            blobs = {Digest(name): base64.b64decode(content) for name, content in frame.blobs.items()}
+        except ValueError as error:
+            line.send({"op": "refused", "refusal": Invalid(thing="frame", fact=f"content is no base64: {error}")})
+            return
         response = await self._trap.call(pid, incarnation, frame.strand, n, frame.call, blobs)
-        if line.is_fenced or line.running.get(pid) == incarnation:
+        if line.running.get(pid) == incarnation:
             line.send(self._response_frame(response, frame.id))
             self._resident[pid] = self._resident.pop(pid, line)
 
@@ -233,7 +266,7 @@ class Programs:
         for field in _DIGESTS:
             digest = getattr(response.reply, field, None)
             if isinstance(digest, str) and len(digest) == 64:
-                with contextlib.suppress(Missing):
+                with contextlib.suppress(Missing, Corrupt):  # whoever reads it is told
                     content = self._blobs.get(Digest(digest))
                     if len(content) <= HYDRATE_BYTES_MAX:
                         blobs[digest] = base64.b64encode(content).decode()
@@ -246,8 +279,10 @@ class Programs:
         try:
             content = base64.b64encode(self._blobs.get(frame.digest)).decode()
             line.send({"op": "content", "id": frame.id, "digest": frame.digest, "content": content})
-        except Missing:
-            refusal = NotFound(thing=f"content {frame.digest[:12]}", fact="is not here")
+        except (Missing, Corrupt) as error:
+            gone = isinstance(error, Missing)
+            thing = f"content {frame.digest[:12]}"
+            refusal = NotFound(thing=thing, fact="is not here") if gone else Broken(thing=thing, fact=str(error))
             line.send({"op": "content", "id": frame.id, "digest": frame.digest, "refusal": refusal})
 
     def _lost(self, line: Line, reason: str) -> None:
@@ -271,27 +306,40 @@ class Programs:
         self._machine.tell(Finish(pid=pid, incarnation=incarnation, status=status))
 
     async def _beat(self) -> None:
-        """Ping every worker; fence those that have not answered the last two."""
+        """Ping every worker, twice a heartbeat; fence those that are silent, end those that have nothing to do."""
+        beats = 0
         while True:
-            await asyncio.sleep(self._heartbeat_s)
+            await asyncio.sleep(self._heartbeat_s / PINGS_PER_HEARTBEAT)
+            beats += 1
             alive: list[Pid] = []
             for line in list(self._lines.values()):
                 if line.only is not None:
                     continue
-                if line.pinged - line.ponged >= 2:
+                if self._is_silent(line):
                     self._fence(line)
+                    continue
+                if not line.running and time.monotonic() - line.since_s > WORKER_IDLE_S:
+                    self._retire(line)
                     continue
                 line.pinged += 1
                 line.send({"op": "ping", "id": line.pinged})
                 alive += line.running
-            if alive:
+            if alive and beats % PINGS_PER_HEARTBEAT == 0:
                 self._machine.tell(Beat(pids=tuple(alive)))
+
+    def _is_silent(self, line: Line) -> bool:
+        """Whether it has left too many pings unanswered. Counted in pings and not in time, so that a pause of our own
+        is nobody else's fault."""
+        if not line.ponged:
+            return time.monotonic() - line.since_s > WORKER_START_S
+        return line.pinged - line.ponged >= UNANSWERED_MAX
 
     def _fence(self, line: Line) -> None:
         """A worker does not answer: its programs go elsewhere, and it is killed after a grace."""
         assert self._group is not None
         line.is_fenced = True
         del self._lines[line.domain]
+        line.outrun = dict(line.running)
         for pid, incarnation in list(line.running.items()):
             if self._resident.get(pid) is line:
                 del self._resident[pid]

@@ -32,12 +32,25 @@ from agentos.machine.loop import Machine
 from agentos.machine.prepare import Preparer
 from agentos.ports.blobs import Blobs
 
+NUMBER_MAX = (1 << 31) - 1  # of a strand or a call: a program that makes a thousand calls a second needs 24 days
+
 _ENCODER = msgspec.msgpack.Encoder()
 
 
 def digest(call: Call) -> str:
     """The digest of a call as its maker wrote it: what a re-run must repeat. 128 bits against accident, not attack."""
     return sha256(_ENCODER.encode(call)).hexdigest()[:32]
+
+
+def _unwritable(id: CallId, call: Call) -> Refusal | None:
+    """What the journal could not hold: refused here, for the loop must not find out while it writes."""
+    if not 0 <= id.strand <= NUMBER_MAX or not 0 < id.n <= NUMBER_MAX:
+        return Invalid(thing="call number", fact=f"must be within 1 and {NUMBER_MAX}", remedy="number calls from 1")
+    try:
+        _ENCODER.encode(call)
+    except (OverflowError, UnicodeEncodeError) as error:
+        return Invalid(thing=f"call {name(call)}", fact=f"holds what cannot be written down: {error}")
+    return None
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -68,9 +81,9 @@ class Trap:
         if incarnation != process.incarnation:
             fact = f"is over: {pid} runs as incarnation {process.incarnation}"
             return Response(id=id, refusal=Stale(thing=f"incarnation {incarnation}", fact=fact, rule="law 10"))
-        refusal = self._store(blobs)
+        refusal = _unwritable(id, call) or self._store(blobs)
         if refusal is not None:
-            return Response(id=id, refusal=refusal)
+            return Response(id=id if max(strand, n) <= NUMBER_MAX else CallId(pid, 0, 0), refusal=refusal)
         args = digest(call)
         if n <= process.strands.get(strand, 0):
             return await self._again(process, id, call, args)

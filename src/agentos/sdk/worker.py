@@ -138,7 +138,7 @@ async def run(link: Link, frame: Incoming) -> None:
 
 
 async def _main(frame: Incoming, wire: Wire, system: System) -> Any:
-    main = load(frame.program)
+    main = await asyncio.to_thread(load, frame.program)  # importing takes long, and pings are to be answered meanwhile
     given = [msgspec.json.decode(await wire.read(frame.args)) if frame.args else None]
     if frame.state is not None:
         given.append(msgspec.json.decode(await wire.read(frame.state)))

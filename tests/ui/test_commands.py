@@ -209,12 +209,47 @@ def test_an_order_file_with_faults_is_told_line_by_line(repository: Path, transc
     assert not seat.daemon.calls  # type: ignore[union-attr]
 
 
-def test_a_workflow_is_checked_before_anything_is_started(repository: Path) -> None:
-    shipped = Path(story.__file__).parents[2] / "src/agentos/userland/workflows/docs-merge.yaml"
-    ran = run(at(World(), repository), "run", "--workflow", str(shipped), "--dry-run")
-    assert ran.status == table.OK
-    missing = run(at(World(), repository), "run", "--workflow", str(shipped), "--input", "frob=1", "--dry-run")
-    assert missing.status == table.USAGE
+def test_a_workflow_and_its_inputs_become_the_base_of_an_order(repository: Path) -> None:
+    before = (
+        git(repository, "for-each-ref"),
+        git(repository, "status", "--porcelain"),
+        git(repository, "rev-parse", "HEAD"),
+    )
+    seat = at(World(), repository, goes_on=interrupts)
+    ran = run(seat, "run", "--workflow", "docs-merge", "--input", "task=Merge them", "--detach")
+    assert ran.status == table.OK, ran
+    contract = seat.daemon.calls[0].contract  # type: ignore[union-attr]
+    assert git(repository, "show", f"{contract.base}:.agentos-inputs/task") == "Merge them"
+    assert git(repository, "show", f"{contract.base}:.agentos-workflow.yaml").startswith("# Three documents")
+    assert git(repository, "rev-parse", f"{contract.base}^") == before[2]
+    assert contract.conductor == "workflow"
+    assert [check.path for check in contract.accept] == ["remote-work.md"]
+    assert contract.scope.allowed == ("/remote-work.md",)
+    after = (
+        git(repository, "for-each-ref"),
+        git(repository, "status", "--porcelain"),
+        git(repository, "rev-parse", "HEAD"),
+    )
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (("--workflow", "docs-merge", "--input", "frob=1"), table.USAGE),
+        (("--workflow", "nothing-like-it"), table.NOT_FOUND),
+        (("--workflow", "calc.py"), table.USAGE),
+    ],
+)
+def test_a_workflow_is_checked_before_anything_is_written(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], status: int
+) -> None:
+    monkeypatch.chdir(repository)
+    objects = git(repository, "count-objects", "-v")
+    seat = at(World(), repository)
+    assert run(seat, "run", *words).status == status
+    assert not seat.daemon.calls  # type: ignore[union-attr]
+    assert git(repository, "count-objects", "-v") == objects
 
 
 # ---- verify ------------------------------------------------------------------------------------------------------

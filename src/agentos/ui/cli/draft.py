@@ -15,7 +15,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from agentos.abi.budget import ORDER_DEFAULT, Amounts
-from agentos.abi.work import Check, Command, Contract, Scope, Unchanged
+from agentos.abi.work import Check, Command, Contract, Document, Scope, Unchanged
 from agentos.ui.cli import table
 from agentos.ui.cli.trouble import Trouble
 from agentos.userland.documents.order import OrderDraft
@@ -277,4 +277,6 @@ def _told(check: Check) -> str:
             return f"{terminal(shlex.join(check.argv), 200)}   ({red})"
         case Unchanged():
             return f"unchanged: {few([terminal(path, 40) for path in check.paths])}"
+        case Document():
+            return f"{terminal(check.path, 60)} holds what it must"
     return f"{terminal(check.name, 40)} ({type(check).__name__.lower()})"

@@ -7,6 +7,9 @@ remembers what it needs from the events and asks the kernel nothing.
     reserve    at the moment of a reservation no account on its path is above its limit
     answer     a parked call is answered once, unless its process ends; the dead are not answered
     mint       a derived capability gives nothing that its source does not give
+    right      what starts is covered by a capability of whoever started it, counted where its uses are
+    place      a place is filled by the supervisor who lost it
+    letter     a message is taken once
     judge      who attests is no author, and neither above nor below one
     close      an order closes on a passed gate, every review and approval, and all checks, of the same content
     refuse     a refusal of a call changes nothing else
@@ -14,7 +17,7 @@ remembers what it needs from the events and asks the kernel nothing.
 
 from agentos.abi.budget import NOTHING, Amounts
 from agentos.abi.calls.base import Call
-from agentos.abi.effects import Instruction, Perform, Repeat, RunTool, repeat
+from agentos.abi.effects import Generate, Instruction, Perform, Repeat, RunTool, repeat
 from agentos.abi.events.base import Event
 from agentos.abi.events.call import (
     CallAnswered,
@@ -23,8 +26,8 @@ from agentos.abi.events.call import (
     EffectDispatched,
     EffectIntended,
 )
-from agentos.abi.events.ipc import CapabilityMinted, LeaseGranted
-from agentos.abi.events.process import ProcessExited, ProcessSpawned
+from agentos.abi.events.ipc import CapabilityMinted, CapabilityRevoked, CapabilityUsed, LeaseGranted, MailTaken
+from agentos.abi.events.process import ProcessExited, ProcessReaped, ProcessSpawned
 from agentos.abi.events.work import (
     ContentAttested,
     ContentPresented,
@@ -37,7 +40,7 @@ from agentos.abi.events.work import (
 )
 from agentos.abi.ids import CallId, Digest, OrderId, Pid
 from agentos.abi.refusals import Refusal
-from agentos.abi.rights import Grant, covers
+from agentos.abi.rights import Grant, Right, covers, selects
 from agentos.abi.work import Approval, Contract, Review, Verdict
 from agentos.kernel.budget import path
 from tests.kernel.world import World
@@ -56,6 +59,9 @@ class Court(World):
         self.waiting: set[CallId] = set()
         self.ended: set[Pid] = set()
         self.grants: dict[int, Grant] = {}
+        self.sources: dict[int, int] = {}
+        self.held: dict[Pid, list[int]] = {}
+        self.taken: set[int] = set()
         self.parents: dict[Pid, Pid] = {}
         self.works_for: dict[Pid, OrderId | None] = {}
         self.programs: dict[Pid, str] = {}
@@ -78,6 +84,13 @@ class Court(World):
             case ProcessExited():
                 self.ended.add(event.pid)
                 self.waiting = {id for id in self.waiting if id.pid != event.pid}
+            case ProcessReaped():
+                self._reaped(event.pid)
+            case CapabilityRevoked():
+                self._revoked(event.capability)
+            case MailTaken():
+                assert event.mail not in self.taken, f"letter: {event.mail} is taken twice"
+                self.taken.add(event.mail)
             case LeaseGranted():
                 self._granted(event)
             case CapabilityMinted():
@@ -97,6 +110,8 @@ class Court(World):
         assert event.pid not in self.parents, "a pid is never reused"
         self.parents[event.pid] = event.parent
         self.works_for[event.pid] = event.order
+        lost_by = self.parents[event.replaces] if event.replaces is not None else event.parent
+        assert lost_by == event.parent, f"place: {event.replaces} of {lost_by} is filled by {event.parent}"
         self.programs[event.pid] = event.spec.program
 
     def _granted(self, event: LeaseGranted) -> None:
@@ -109,9 +124,39 @@ class Court(World):
         if event.parent:
             assert covers(self.grants[event.parent], event.grant), "mint: derived is wider than its source"
         self.grants[event.capability] = event.grant
+        self.sources[event.capability] = event.parent
+        self.held.setdefault(event.holder, []).append(event.capability)
+
+    def _reaped(self, pid: Pid) -> None:
+        """What it held leaves; what was derived from that hangs on where it came from."""
+        for gone in self.held.pop(pid, []):
+            above = self.sources.pop(gone)
+            self.sources = {id: above if source == gone else source for id, source in self.sources.items()}
+
+    def _revoked(self, id: int) -> None:
+        below = [one for one, source in self.sources.items() if source == id]
+        self.sources.pop(id)
+        for held in self.held.values():
+            if id in held:
+                held.remove(id)
+        for one in below:
+            self._revoked(one)
+
+    def _entitled(self, pid: Pid, right: Right, path: str) -> None:
+        grants = [self.grants[id] for id in self.held.get(pid, [])]
+        fitting = [grant for grant in grants if grant.right == right and selects(grant.selector, path)]
+        assert fitting, f"right: {pid} has none to {right} {path}"
+        if all(grant.uses_max for grant in fitting):
+            recent = [event for event in self.events[-2:] if isinstance(event, CapabilityUsed)]
+            assert recent, f"right: {pid} used a bounded one to {right} {path}, and nobody counted"
 
     def _intended(self, event: EffectIntended) -> None:
         assert event.order not in self.over, f"over: {event.order} starts effect {event.effect}"
+        match event.what:
+            case Generate():
+                self._entitled(event.pid, Right.INFER, f"/{event.what.model_class}")
+            case RunTool():
+                self._entitled(event.pid, Right.TOOL, f"/{event.what.tool}")
         self.kinds[event.effect], self.orders[event.effect] = repeat(event.what), event.order
         if isinstance(event.what, RunTool) and event.what.repeat != Repeat.PURE and event.order is not None:
             self.makers.setdefault(event.order, set()).add(event.pid)

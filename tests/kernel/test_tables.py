@@ -77,6 +77,7 @@ PROVED: dict[str, dict[str, str]] = {
         "Busy": "ipc.channel_calls_without_right_or_channel_are_refused",
         "Invalid": "ipc.channel_calls_without_right_or_channel_are_refused",
         "Exhausted": "ipc.channels_and_subscriptions_are_bounded",
+        "Closed": "ipc.an_orders_channels_and_artifacts_go_with_it",
     },
     "Subscribe": {
         "Forbidden": "ipc.channel_calls_without_right_or_channel_are_refused",

@@ -72,7 +72,7 @@ def _test_sources(trees: Trees) -> Iterable[str]:
 
 async def _apart(subject: Subject, sources: dict[str, bytes], runs: list[Ran]) -> tuple[set[str], dict[str, str]]:
     trees = subject.trees
-    if not _artifact_sources(trees.files, trees.kept):
+    if not check_trees.artifact_sources(trees.files, trees):
         return set(), {}
     ran = await _run_apart(subject, trees.whole, trees.files, "apart")
     runs.append(ran)
@@ -87,7 +87,7 @@ async def _apart(subject: Subject, sources: dict[str, bytes], runs: list[Ran]) -
     if suspects:
         suspects = await _calibrated(subject, sources, suspects, runs)
     why = "passes beside the artifact and fails apart from it"
-    return settled, {name: why for name in sorted(suspects)}
+    return settled, dict.fromkeys(sorted(suspects), why)
 
 
 def _is_caught(test: Test) -> bool:
@@ -110,15 +110,11 @@ async def _calibrated(subject: Subject, sources: dict[str, bytes], suspects: set
 
 async def _run_apart(subject: Subject, tree: Path, files: frozenset[str], name: str) -> Ran:
     trees = subject.trees
-    artifact_sources = _artifact_sources(files, trees.kept)
+    artifact_sources = check_trees.artifact_sources(files, trees)
     tests = await check_trees.copy(tree, subject.scratch / f"{name}-tests", leave_out=artifact_sources)
-    hidden = (trees.kept & files) | subject.test_reads
+    hidden = ((trees.kept | trees.helpers) & files) | subject.test_reads
     artifact = await check_trees.copy(tree, subject.scratch / f"{name}-artifact", leave_out=hidden)
     return await check_run.apart(subject.sandbox, subject.suite, tests, artifact, sources=artifact_sources)
-
-
-def _artifact_sources(files: frozenset[str], kept: frozenset[str]) -> frozenset[str]:
-    return frozenset(path for path in files - kept if check_trees.is_source(path))
 
 
 Answer = tuple[set[str], dict[str, str]]

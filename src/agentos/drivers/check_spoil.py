@@ -40,7 +40,7 @@ _OPPOSITES = (
     ("assertLess", "assertGreaterEqual"),
     ("assertRegex", "assertNotRegex"),
 )
-_SWAPPED = {a: b for a, b in _OPPOSITES} | {b: a for a, b in _OPPOSITES} | {"assertNotEqual": "assertEqual"}
+_SWAPPED = dict(_OPPOSITES) | {b: a for a, b in _OPPOSITES} | {"assertNotEqual": "assertEqual"}
 _RAISES = frozenset(("raises", "assertRaises", "assertRaisesRegex", "warns", "assertWarns"))
 _PROBE = "__probe__"
 
@@ -393,7 +393,7 @@ def _touches_world(tree: ast.AST) -> bool:
         ):
             return True
         if isinstance(node, ast.Compare) and any(
-            _is_identity(op, right) for op, right in zip(node.ops, node.comparators)
+            _is_identity(op, right) for op, right in zip(node.ops, node.comparators, strict=True)
         ):
             return True
         if isinstance(node, ast.Call) and _name(node.func) in ("assertIs", "assertIsNot", "type", "issubclass"):

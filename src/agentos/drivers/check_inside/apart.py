@@ -193,7 +193,7 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         self.sources = set(sources)
 
     def find_spec(self, name, path, target=None):
-        places = [p for p in (path if path is not None else sys.path)]
+        places = list(path if path is not None else sys.path)
         if path is None:
             places += ["/work", "/work/src"]
         for place in places:

@@ -17,8 +17,8 @@ class Hung(Exception):
 class Watchdog:
     """Interrupts a test that hangs, so that the others still get their turn. For the base, which has no reason to lie."""
 
-    FIRST_S = 10.0  # an honest unit test takes less; after one hang the rest probably hang for the same reason
-    NEXT_S = 2.0
+    FIRST_S = 5.0  # an honest unit test takes less; after one hang the rest probably hang for the same reason
+    NEXT_S = 1.0
 
     def __init__(self):
         self.limit_s = self.FIRST_S
@@ -45,8 +45,7 @@ def canaries():
     def fine(self=None):
         assert right == left + (right - left)
 
-    names = ["test_" + os.urandom(5).hex() for _ in range(2)]
-    return list(zip(names, (wrong, fine)))
+    return [("test_" + os.urandom(5).hex(), body) for body in (wrong, fine)]
 
 
 def run(runner, arguments, record, each, watchdog=None):

@@ -185,8 +185,7 @@ class SuiteChecker:
 
     async def _probed(self, finding: Finding, place: _Place, suite: Suite, trees: Trees, base: _Base) -> Finding:
         named = frozenset(finding.passed)
-        reads = base.ran.test_reads & trees.files
-        subject = check_probe.Subject(self.sandbox, suite, trees, place.scratch, named, base.green, reads)
+        subject = check_probe.Subject(self.sandbox, suite, trees, place.scratch, named, base.green, base.ran)
         found = await check_probe.probe(subject)
         duration_ns = finding.duration_ns + sum(ran.wall_ns for ran in found.runs)
         if found.blind:

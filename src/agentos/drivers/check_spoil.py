@@ -338,7 +338,7 @@ def _other(value: object, chance: random.Random) -> object:
     if isinstance(value, bool):
         return not value
     if isinstance(value, int | float):
-        return value + chance.randrange(1, 90)
+        return value + chance.randrange(1, 90) + abs(value)  # a large float swallows a small number
     mark = "".join(chance.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(5))
     return value + mark.encode() if isinstance(value, bytes) else f"{value}{mark}"
 

@@ -99,7 +99,8 @@ def variants(value, depth=0):
     if kind is bool:
         yield not value
     elif kind in (int, float, complex):
-        yield value + random.choice((1, 3, 17)) + abs(value) if kind is not complex else value + 1
+        moved = value + random.choice((1, 3, 17)) + abs(value)
+        yield moved if moved - moved == 0 and moved != value else kind(0)  # infinity stays where it is
     elif kind is str:
         yield value + random.choice("qzj") + "~"
     elif kind is bytes:

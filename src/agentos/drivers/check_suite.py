@@ -163,12 +163,13 @@ class SuiteChecker:
         return await self._probed(finding, place, suite, trees, base)
 
     async def _base(self, place: _Place, suite: Suite, trees: Trees) -> _Base:
-        key = (place.repository, place.base, suite, place.scope)
+        theirs = trees.kept | trees.helpers
+        key = (place.repository, place.base, suite, place.scope, theirs)
         if key in self._bases:
             self._bases.move_to_end(key)
             return self._bases[key]
         tree = await check_trees.copy(trees.base, place.scratch / "ordinary-base")
-        ran = await check_run.together(self.sandbox, suite, tree, kept=trees.kept, is_base=True)
+        ran = await check_run.together(self.sandbox, suite, tree, kept=theirs, is_base=True)
         self._bases[key] = base = _base_of(ran)
         while len(self._bases) > BASES_MAX:
             self._bases.popitem(last=False)
@@ -196,8 +197,7 @@ class SuiteChecker:
 
     async def _probed(self, finding: Finding, place: _Place, suite: Suite, trees: Trees, base: _Base) -> Finding:
         named = frozenset(finding.passed)
-        reads = base.ran.test_reads & trees.files
-        subject = check_probe.Subject(self.sandbox, suite, trees, place.scratch, named, base.green, reads)
+        subject = check_probe.Subject(self.sandbox, suite, trees, place.scratch, named, base.green, base.ran)
         found = await check_probe.probe(subject)
         duration_ns = finding.duration_ns + sum(ran.wall_ns for ran in found.runs)
         if found.blind:

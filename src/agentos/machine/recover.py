@@ -10,6 +10,7 @@ Rule 3: a breach stops recovery with the event's number. Nothing is repaired by 
 Rule 4: a fresh journal gets its workspace's id and its first events in one batch.
 """
 
+from functools import cache
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
@@ -27,6 +28,7 @@ from agentos.ports.journal import Corrupt, Journal, Row, Snapshot
 SNAPSHOT_EVERY = 20_000  # events: replaying that many takes about a quarter of a second
 
 
+@cache
 def tag() -> str:
     """The digest of the code that folds events: kernel and records."""
     digest = sha256()

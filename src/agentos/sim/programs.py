@@ -83,7 +83,7 @@ async def worker(os: System, script: dict[str, Any], state: Any = None) -> Any:
             if name == "checkpoint":
                 await os.checkpoint({"next": number + 1, "notes": notes})
             else:
-                await STEPS[name](os, str(me.order), *rest)
+                await STEPS[name](os, str(me.order), *(_own(part, str(me.pid)) for part in rest))
             notes.append(f"{number} {name}")
         except Stale:
             raise  # nobody listens to this incarnation any more
@@ -99,6 +99,11 @@ async def worker(os: System, script: dict[str, Any], state: Any = None) -> Any:
         if script.get("cheats") and judged.verdict == Verdict.PASSED:
             await _cheat(os, str(me.order))
     return notes
+
+
+def _own(part: Any, pid: str) -> Any:
+    """What is wanted, named so that no two wishes have one name: another attempt is another wish."""
+    return f"{part}@{pid}" if isinstance(part, str) and "/" in part else part
 
 
 async def _cheat(os: System, order: str) -> None:
@@ -199,7 +204,8 @@ async def flaky(os: System, args: Any) -> None:
     except NotFound:
         await os.attach(name, "I was here")
         raise RuntimeError("as scripted") from None
-    await os.invoke("idempotent", op=op)
+    me = await os.whoami()
+    await os.invoke("idempotent", op=f"{op}/{me.pid}")
     await os.send(parent, f"done {op}")
 
 

@@ -99,6 +99,7 @@ class Laws:
         self._world = world
         self.rows: list[Row] = []  # as of the last recovery, at the end all
         self.ledger: Ledger | None = None
+        self._batches = 0
         self._told: dict[CallId, bytes] = {}  # responses that left the machine
         self._performs: dict[tuple[int, int], bool] = {}  # effect and attempt that were instructed
         self._calls: dict[CallId, tuple[str, bytes]] = {}  # what programs called, and heard
@@ -109,6 +110,12 @@ class Laws:
         """A response leaves the machine: from now on it must be on the disk, for ever."""
         if not isinstance(response.refusal, Stale | Closed):
             self._told[response.id] = msgspec.msgpack.encode(response)
+
+    def batch(self, state: State) -> None:
+        """A batch is decided: the state is one that others may see."""
+        self._batches += 1
+        if self._batches % FSCK_EVERY == 0 and (wrong := faults(state)):
+            raise Breach("fsck", f"after event {state.events}: {wrong[0]}")
 
     def told_effect(self, instruction: Perform) -> None:
         self._performs[instruction.id, instruction.attempt] = True
@@ -313,8 +320,6 @@ class Audit:
             self._before(row, event)
             apply(self._state, event, row.at_ns)
             self._after(event)
-            if row.seq % FSCK_EVERY == 0 and (wrong := faults(self._state)):
-                raise Breach("fsck", f"after event {row.seq}: {wrong[0]}")
 
     def is_abandoned(self, effect: int) -> bool:
         return effect in self._abandoned
@@ -386,7 +391,8 @@ class Audit:
                 self._abandoned.add(event.effect)
         spent = event.spent if isinstance(event, EffectSettled) else event.written_off
         is_metered = isinstance(event, EffectSettled) and isinstance(event.outcome, Answered) and event.outcome.is_metered
-        if isinstance(pending.what, Generate):
+        is_given_up = not pending.is_dispatched and spent == NOTHING  # between two attempts, of which the last is charged
+        if isinstance(pending.what, Generate) and not is_given_up:
             if (event.effect, event.attempt) in self.charges:
                 raise Breach("ledger", f"attempt {event.attempt} of effect {event.effect} is charged twice")
             self.charges[event.effect, event.attempt] = Charge(spent, is_metered)
@@ -413,7 +419,7 @@ class Audit:
                 raise Breach("budget", f"effect {event.effect} takes {row.owner} to {used} of {row.limit}")
 
 
-FSCK_EVERY = 25  # events between two looks at the whole state in the audit; each is O(state)
+FSCK_EVERY = 8  # batches between two looks at the whole state; each is O(state)
 
 
 def _event(row: Row) -> Event:

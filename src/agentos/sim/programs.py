@@ -17,7 +17,7 @@ from agentos.abi.inference import Message, Request, Text
 from agentos.abi.rights import Grant, Right
 from agentos.abi.signals import Signal
 from agentos.abi.work import Verdict
-from agentos.sdk.errors import Broken, Exhausted, NotFound, Refused, Stale
+from agentos.sdk.errors import Broken, Exhausted, NotFound, Refused
 from agentos.sdk.system import System
 
 HERE = "python:agentos.sim.programs"
@@ -56,6 +56,8 @@ async def conductor(os: System, args: Any = None) -> None:
         if standing.state == "gating":
             keeper = await os.spawn(f"{HERE}:gatekeeper", role="gatekeeper", args=me.order, grants=judging)
             await os.wait(keeper)
+        while (await os.look(me.order)).state == "gating":
+            await os.sleep(20 * SECOND_NS)  # a person is asked as well, and has all the time they want
     await os.escalate(me.order, "no attempt helped")
 
 
@@ -73,31 +75,28 @@ async def _work(os: System, script: dict[str, Any], grants: tuple[Grant, ...]) -
 
 
 async def worker(os: System, script: dict[str, Any], state: Any = None) -> Any:
-    """Take the steps, write the result, present it. `state` is where a checkpoint left off."""
-    me = await os.whoami()
-    notes: list[str] = list(state["notes"]) if state else []
+    """Take the steps, write the result, present it. `state` is where a checkpoint left off: no call comes before it."""
+    if state is None:
+        me = await os.whoami()
+        state = {"next": 0, "notes": [], "pid": me.pid, "order": me.order}
+    pid, order, notes = state["pid"], state["order"], list(state["notes"])
     for number, (name, *rest) in enumerate(script["steps"]):
-        if state is not None and number < state["next"]:
+        if number < state["next"]:
             continue
         try:
             if name == "checkpoint":
-                await os.checkpoint({"next": number + 1, "notes": notes})
+                await os.checkpoint({**state, "next": number + 1, "notes": notes})
             else:
-                await STEPS[name](os, str(me.order), *(_own(part, str(me.pid)) for part in rest))
+                await STEPS[name](os, order, *(_own(part, pid) for part in rest))
             notes.append(f"{number} {name}")
-        except Stale:
-            raise  # nobody listens to this incarnation any more
         except Refused as refused:
             notes.append(f"{number} {name}: {type(refused).__name__}")
     for number in range(script["tries"]):
         is_last = number == script["tries"] - 1
-        await os.invoke("write", path="result", content=f"{'good' if is_last else 'bad'} {me.pid} {number}")
-        assert me.order is not None
-        if script.get("cheats") and is_last:
-            await _cheat(os, str(me.order))
-        judged = await os.present(me.order, claim=notes)
+        await os.invoke("write", path="result", content=f"{'good' if is_last else 'bad'} {pid} {number}")
+        judged = await os.present(order, claim=notes)
         if script.get("cheats") and judged.verdict == Verdict.PASSED:
-            await _cheat(os, str(me.order))
+            await _cheat(os, order)
     return notes
 
 
@@ -107,7 +106,7 @@ def _own(part: Any, pid: str) -> Any:
 
 
 async def _cheat(os: System, order: str) -> None:
-    """Try to judge one's own work, and to hand that to a child."""
+    """Try to judge one's own work."""
     standing = await os.look(order)  # type: ignore[arg-type]
     if standing.content is not None:
         try:

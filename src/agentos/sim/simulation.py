@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from agentos.abi.budget import Amounts
 from agentos.abi.calls.base import Call
@@ -72,6 +72,7 @@ class Watched(Machine):
 
     def _flush(self, batch: Batch) -> None:
         self.life.flushing(batch.events)
+        self.life.simulation.laws.batch(self.state)
         try:
             super()._flush(batch)
         except (journal_port.Failed, blob_port.Failed):
@@ -79,7 +80,8 @@ class Watched(Machine):
             raise
 
     def tell(self, call: Call, done: "asyncio.Future[None] | None" = None) -> None:
-        self.life.check()
+        if self.life.is_dead:
+            return
         if isinstance(call, Settle):
             self.life.outcome(call)
         super().tell(call, done)
@@ -321,6 +323,12 @@ class Simulation:
         journal.close()
 
 
+def _fallen(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What was raised where nobody waits. The death of a kernel is noticed elsewhere; all else is told."""
+    if not isinstance(context.get("exception"), Died):
+        loop.default_exception_handler(context)
+
+
 def simulate(scenario: Scenario, *, trace: Trace | None = None) -> Outcome:
     """Run a scenario to its end and say which law broke first, if one did."""
     programs.CHANCE[0] = 0
@@ -330,6 +338,7 @@ def simulate(scenario: Scenario, *, trace: Trace | None = None) -> Outcome:
     async def main(copies: str) -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
+        loop.set_exception_handler(_fallen)
         loops.append(Simulation(scenario, loop, Path(copies), trace))
         await loops[0].run()
 

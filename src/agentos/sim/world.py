@@ -23,7 +23,7 @@ import msgspec
 from agentos.abi.ids import Digest
 from agentos.abi.inference import Abilities, Answer, Request, Text, Usage
 from agentos.abi.work import Change, Check, Finding, Reason, Scope, Verdict
-from agentos.ports.forge import Conflict, Delivered, Moved, Stamp
+from agentos.ports.forge import Conflict, Moved, NotARepository, Stamp
 from agentos.ports.inference import Garbled, InferenceError, Refused, Throttled, Unreachable
 from agentos.ports.tool import Manifest, Result
 from agentos.sim.loop import VirtualLoop
@@ -64,6 +64,13 @@ class Ran(NamedTuple):
     check: str
     commit: str
     verdict: Verdict
+
+
+class Receipt(NamedTuple):
+    """A change in the checkout, or out of it again. `agentos.ports.forge.Delivered`."""
+
+    id: str
+    paths: tuple[str, ...]
 
 
 class Living(Protocol):
@@ -312,9 +319,15 @@ class SimForge:
         self._life.check()
         await asyncio.sleep(0.001)
         self._life.check()
+        if ref not in self._world.refs:
+            raise NotARepository(f"there is no {ref} yet")
         return self._world.refs[ref]
 
-    async def checkout(self, repository: Path, commit: str, target: Path, *, base: str = "") -> None:
+    async def tree(self, repository: Path, commit: str) -> Digest:
+        await self._reach()
+        return Digest(_digest(self._world.commits[commit]))
+
+    async def checkout(self, repository: Path, commit: str, target: Path) -> None:
         await self._reach()
         self._life.visit("during effect", "idempotent")
         self._world.copies[target] = dict(self._world.commits[commit])
@@ -352,30 +365,30 @@ class SimForge:
         await self._reach()
         return ""
 
-    async def apply_to_checkout(self, repository: Path, commit: str, base: str) -> Delivered:
+    async def apply_to_checkout(self, repository: Path, commit: str, base: str) -> Receipt:
         receipt = f"receipt-{commit[:12]}"
 
-        def bring() -> Delivered:
+        def bring() -> Receipt:
             if receipt in self._world.applied:
                 raise Conflict("it is there already")
             self._world.applied.append(receipt)
-            return Delivered(receipt, ("result",))
+            return Receipt(receipt, ("result",))
 
-        delivered: Delivered = await self._world.request(self._life, "once", bring, is_local=True)
+        delivered: Receipt = await self._world.request(self._life, "once", bring, is_local=True)
         return delivered
 
-    async def undo(self, repository: Path, receipt: str) -> Delivered:
-        def take() -> Delivered:
+    async def undo(self, repository: Path, receipt: str) -> Receipt:
+        def take() -> Receipt:
             if receipt not in self._world.applied:
                 raise Conflict("it is not there")
             self._world.applied.remove(receipt)
-            return Delivered(receipt, ("result",))
+            return Receipt(receipt, ("result",))
 
-        delivered: Delivered = await self._world.request(self._life, "once", take, is_local=True)
+        delivered: Receipt = await self._world.request(self._life, "once", take, is_local=True)
         return delivered
 
-    async def checkout_worktree(self, repository: Path, target: Path, base: str) -> None:
-        await self.checkout(repository, base, target)
+    async def checkout_worktree(self, repository: Path, target: Path) -> None:
+        await self.checkout(repository, BASE, target)
 
 
 class SimChecker:

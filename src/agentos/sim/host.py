@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 

@@ -37,9 +37,7 @@ class Person:
         self.asked: list[int] = []  # questions of kind "unknown" that were seen
         self.is_done = False
 
-    async def live(
-        self, desk: MachineDesk, machine: Machine, stirred: asyncio.Event, settled: asyncio.Event
-    ) -> None:
+    async def live(self, desk: MachineDesk, machine: Machine, stirred: asyncio.Event, settled: asyncio.Event) -> None:
         """As long as this kernel lives. `stirred`: a question came; `settled`: something ended."""
         self.is_done = False
         pid = await desk.enroll(NAME, "operator")
@@ -111,7 +109,5 @@ class Person:
             return self._world.has_done(f"{state.workspace}-{effect}")
         return bool(self._world.applied)
 
-    async def _call(
-        self, desk: MachineDesk, pid: Pid, call: AnyCall, blobs: Mapping[Digest, bytes] = {}
-    ) -> Response:
+    async def _call(self, desk: MachineDesk, pid: Pid, call: AnyCall, blobs: Mapping[Digest, bytes] = {}) -> Response:
         return await desk.call(pid, call, blobs)

@@ -147,7 +147,7 @@ class Client:
         return self._last
 
     def _read(self, number: int) -> _Frame:
-        while raw := self._lines.readline():
+        while raw := self._line():
             head = json.loads(raw) if b'"refused"' in raw[:20] else None
             if head is not None and head.get("op") == "refused":
                 raise Unreachable(str(head.get("fact", "the daemon refused the frame")))
@@ -155,6 +155,12 @@ class Client:
             if frame.id == number:
                 return frame
         raise Unreachable("the daemon went away in the middle; what it had promised is kept: ask again")
+
+    def _line(self) -> bytes:
+        try:
+            return self._lines.readline()
+        except ConnectionError:  # it died: for us that is its end
+            return b""
 
 
 def _connect(folder: Folder) -> socket.socket | None:

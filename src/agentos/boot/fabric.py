@@ -100,8 +100,9 @@ def serve(
 ) -> tuple[Served, ...]:
     """Open every backend that some class is served by. What the environment chose comes first."""
     rest = tuple(name for name in CLASSES if name not in rows)
-    # With a table, a script that is not there is no reason to stop: the classes left over are served by nobody.
-    has_rest = bool(rest) and not (rows and choice.backend == "scripted" and script is None)
+    # Where there is no model and no script, the classes left over are served by nobody: judging needs no model, and an
+    # order that asks for one is told so.
+    has_rest = bool(rest) and not (choice.backend == "scripted" and script is None)
     first = (Served(choice.backend, choice, open_backend(choice, env, script=script), rest),) if has_rest else ()
     named = (Served(f"{name}.{row.backend}", row, open_backend(row, env), (name,)) for name, row in rows.items())
     return (*first, *named)

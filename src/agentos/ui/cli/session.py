@@ -77,6 +77,10 @@ class Session:
             self._client = self.connect()
         return self._client
 
+    def forget(self) -> None:
+        """The daemon was started anew: the connection to the one before is no use."""
+        self._client = None
+
     def running(self) -> Client | None:
         """The daemon, if it runs."""
         from agentos.boot.client import Unreachable

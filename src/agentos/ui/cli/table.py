@@ -45,7 +45,7 @@ ROWS = (
     Row(
         "report", "work", "Write an order's report as one HTML page.", "report:report", "agentos report WO-1 -o r.html"
     ),
-    Row("demo", "work", "Watch one order from a failing test to a change.", "demo:demo", "agentos demo"),
+    Row("demo", "work", "Watch real orders, one through a kill -9.", "demo:demo", "agentos demo"),
     Row("ps", "processes", "List processes.", "process:ps", "agentos ps"),
     Row("top", "processes", "Watch processes; q quits.", "process:top", "agentos top"),
     Row("kill", "processes", "Send a process a signal.", "process:kill", "agentos kill 3.1 --signal KILL"),

@@ -26,6 +26,11 @@ def _read(ctx: click.Context, param: click.Parameter, text: str) -> tuple[str, .
 )
 def cost(session: Session, order: str | None, keys: tuple[str, ...]) -> int:
     """What was spent, by phase, role and model: of one order, or of all."""
+    return show(session, order, keys)
+
+
+def show(session: Session, order: str | None = None, keys: tuple[str, ...] = ("phase", "role", "model")) -> int:
+    """The table of one order, or of all."""
     facts = session.facts() if order else session.facts_or_none()
     wanted = lookup.order(order, facts) if order else None
     rows = ledger.table(facts, wanted, keys)

@@ -28,6 +28,11 @@ def why(session: Session, order: str | None, question: str | None) -> int:
     """
     if order in seven.QUESTIONS and question is None:
         order, question = None, order
+    return show(session, order, question)
+
+
+def show(session: Session, order: str | None, question: str | None = None) -> int:
+    """All answers in short, or one in full."""
     facts = session.facts()
     answers = seven.answers(lookup.order(order, facts), facts, session.blob)
     screen = session.screen

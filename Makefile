@@ -10,6 +10,8 @@ ARGS ?=
 # Two workers: the smallest machine this must pass on has two cores.
 PYTEST := $(BIN)/python -m pytest -q
 WORKERS ?= 2
+# The engine of the small local model (100 MB) is installed only where nothing else was said to serve.
+NEEDS_ENGINE := $(if $(findstring --scripted,$(ARGS))$(AOS_LLM_BACKEND)$(AOS_LLM_BASE_URL)$(ANTHROPIC_API_KEY)$(OPENAI_API_KEY),,yes)
 PURE := $(wildcard tests/kernel tests/laws)
 
 .PHONY: help
@@ -25,7 +27,8 @@ dev:
 	@$(PYTHON3) scripts/bootstrap dev
 
 .PHONY: demo
-demo: runtime ## watch one order become a verified change: no key, no account, no network
+demo: runtime ## watch real orders become verified changes, with the model at hand or a small one that is fetched
+	@$(if $(NEEDS_ENGINE),$(PYTHON3) scripts/bootstrap local || echo "make: no engine for a local model; going on without")
 	@$(BIN)/agentos demo $(ARGS)
 
 .PHONY: test

@@ -8,6 +8,7 @@ Rule 2: a scripted model is said to be one, on every page; a real one is fetched
 Rule 3: the exit status is 0 when everything ended as it should: closed what can be closed, refused what must be.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -117,6 +118,8 @@ def _kill(pid: int) -> None:
     deadline = time.monotonic() + GONE_S
     while time.monotonic() < deadline:
         try:
+            with contextlib.suppress(ChildProcessError):  # where we started it, it is ours to bury
+                os.waitpid(pid, os.WNOHANG)
             os.kill(pid, 0)
         except ProcessLookupError:
             return

@@ -11,6 +11,7 @@ remembers what it needs from the events and asks the kernel nothing.
     place      a place is filled by the supervisor who lost it
     letter     a message is taken once
     judge      who attests is no author, and neither above nor below one
+    verify     passed means that every check has passed, on this content
     close      an order closes on a passed gate, every review and approval, and all checks, of the same content
     refuse     a refusal of a call changes nothing else
 """
@@ -36,6 +37,7 @@ from agentos.abi.events.work import (
     OrderClosed,
     OrderJudged,
     OrderSubmitted,
+    OrderVerified,
     PresentationAsked,
 )
 from agentos.abi.ids import CallId, Digest, OrderId, Pid
@@ -179,6 +181,10 @@ class Court(World):
             case EvidenceFound():
                 if event.finding.verdict == Verdict.PASSED and event.finding.tree == self.content[event.order]:
                     self.passed[event.order].add(event.finding.check)
+            case OrderVerified(verdict=Verdict.PASSED):
+                for check in self.contracts[event.order].accept:
+                    is_run = not isinstance(check, Review | Approval)
+                    assert not is_run or check.name in self.passed[event.order], f"verify: {check.name} did not pass"
             case ContentAttested():
                 self._attested(event)
             case OrderClosed() | OrderCancelled() | OrderJudged():

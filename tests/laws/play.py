@@ -8,7 +8,7 @@ Moves choose among what exists and, now and then, what does not: dead pids, spen
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TypeVar
 
 from agentos.abi.budget import Amounts
 from agentos.abi.calls.base import Call
@@ -30,8 +30,9 @@ from agentos.abi.effects import (
     ToolEnded,
     Unknown,
 )
-from agentos.abi.ids import CapabilityId, Digest, OrderId, Pid
+from agentos.abi.ids import CapabilityId, Digest, OrderId, Pid, Principal
 from agentos.abi.inference import Usage
+from agentos.abi.replies import Spawned
 from agentos.abi.rights import Grant, Right
 from agentos.abi.signals import Signal
 from agentos.abi.work import Approval, Command, Review, Verdict
@@ -50,18 +51,21 @@ ACCEPTS = (
 )
 
 
+Choice = TypeVar("Choice")
+
+
 class Pick:
     """Choices drawn from the numbers of one move."""
 
     def __init__(self, *numbers: int) -> None:
-        self.state = sum(number * 1_009**place for place, number in enumerate(numbers))
+        self.state: int = sum(number * 1_009**place for place, number in enumerate(numbers))
 
     def below(self, bound: int) -> int:
         self.state, got = divmod(self.state, bound)
         self.state = self.state * 31 + got * 7 + 11
         return got
 
-    def of(self, rows: Sequence[Any]) -> Any:
+    def of(self, rows: Sequence[Choice]) -> Choice:
         return rows[self.below(len(rows))]
 
 
@@ -84,6 +88,8 @@ def _spawn(court: Court, caller: Pid, pick: Pick) -> Call:
     """Grants are mostly narrower copies of what the caller holds, so that trees grow deep."""
     held = [court.state.capabilities[id].grant for id in court.state.processes[caller].capabilities]
     asked = tuple(pick.of(held) for _ in range(pick.below(5))) if held else ()
+    if pick.below(3) == 0:
+        asked = tuple(Grant(one.right, one.selector, one.uses_max or 2) for one in asked)
     if pick.below(6) == 0:
         asked = (*asked, grant(pick))
     return Spawn(
@@ -124,7 +130,9 @@ def _derive(court: Court, caller: Pid, pick: Pick) -> Call:
 
 
 def _channel(court: Court, caller: Pid, pick: Pick) -> Call:
-    name = pick.of(("/a", "/a/b", f"/{order(court, pick)}/x"))
+    name = pick.of(("/a", "/a", "/a", f"/{order(court, pick)}/x"))
+    if name not in court.state.channels and pick.below(4):
+        return Open(channel=name)
     return pick.of(
         (
             Open(channel=name, schema=pick.of((None, None, BODY[0]))),
@@ -136,9 +144,13 @@ def _channel(court: Court, caller: Pid, pick: Pick) -> Call:
 
 
 def _mail(court: Court, caller: Pid, pick: Pick) -> Call:
+    row = court.state.processes[caller]
+    kin = [one for one in (row.parent, *row.children) if one in court.state.processes]
+    to = pick.of(kin) if kin and pick.below(4) else pid(court, pick)
     return pick.of(
         (
-            Send(to=pid(court, pick), kind=pick.of(("x", "y"))),
+            Send(to=to, kind=pick.of(("x", "y"))),
+            Send(to=to, kind=pick.of(("x", "y"))),
             Receive(kind=pick.of(("", "x"))),
             Receive(kind=pick.of(("", "y")), timeout_ns=SECOND),
         )
@@ -244,7 +256,10 @@ def call(court: Court, pick: Pick) -> None:
     if caller == "1.1":  # init makes no calls
         return
     made = pick.of(CALLS)(court, caller, pick)
-    court.ask(caller, made, strand=pick.below(4), args=pick.of(("", "", "same")))
+    parked = court.state.processes[caller].parked
+    free = [strand for strand in range(5) if strand not in parked]
+    strand = pick.of(free) if free and pick.below(16) else pick.below(5)
+    court.ask(caller, made, strand=strand, args=pick.of(("", "", "same")))
 
 
 def outcome(effect: AnyEffect, pick: Pick) -> AnyOutcome:
@@ -257,7 +272,8 @@ def outcome(effect: AnyEffect, pick: Pick) -> AnyOutcome:
         case 1:
             return Failed(fact="f", is_timeout=pick.below(2) == 0)
         case 2:
-            return pick.of((Unknown(fact="u"), Cancelled(), ToolEnded(content=BODY[0])))
+            strange: tuple[AnyOutcome, ...] = (Unknown(fact="u"), Cancelled(), ToolEnded(content=BODY[0]))
+            return pick.of(strange)
     match effect:
         case Generate():
             return Answered(
@@ -268,7 +284,7 @@ def outcome(effect: AnyEffect, pick: Pick) -> AnyOutcome:
             )
         case RunTool():
             return ToolEnded(content=BODY[0])
-        case RunCheck() if pick.below(5) == 0:
+        case RunCheck() if effect.commit != effect.base and pick.below(3) == 0:
             return finding(effect.check.name, pick.of(tuple(Verdict)), pick.of((TREE, BODY[0])))
     good = succeed(effect)
     assert good is not None
@@ -308,6 +324,72 @@ def machine(court: Court, pick: Pick) -> None:
             )
         )
     )
+
+
+def gossip(court: Court, pick: Pick) -> None:
+    """A channel, a reader who may die, and somebody who says something."""
+    ada = court.state.sessions.get(Principal("user:ada"))
+    if ada is None:
+        return
+    if "/a" not in court.state.channels:
+        court.ask(ada, Open(channel="/a"), strand=8)
+        return
+    readers = [one for one in court.state.processes[ada].children if one not in court.state.channels["/a"].subscribers]
+    if readers and pick.below(2):
+        court.ask(pick.of(readers), Subscribe(channel="/a", is_from_start=pick.below(2) == 0), strand=8)
+    elif pick.below(2):
+        court.ask(ada, Publish(channel="/a", body=BODY[0]), strand=8)
+    else:
+        grants = (Grant(Right.SUBSCRIBE, "/a"), Grant(Right.LEASE, "/a"))
+        court.ask(ada, Spawn(program="p", grants=grants), strand=8)
+
+
+def rival(court: Court, pick: Pick) -> None:
+    """Two children with as much budget each as their parent has, who both want most of it."""
+    ada = court.state.sessions.get(Principal("user:ada"))
+    if ada is None:
+        return
+    grants, budget = (Grant(Right.INFER, "/**"), Grant(Right.SPAWN, "/**")), Amounts(100, 100, 10)
+    parent = court.ask(ada, Spawn(program="p", grants=grants, budget=budget), strand=9)
+    for number in range(2):
+        if not isinstance(parent, Spawned):
+            return
+        call = Spawn(program="p", grants=grants[:1], budget=budget, is_linked=pick.below(2) == 0)
+        child = court.ask(parent.pid, call, strand=number)
+        if isinstance(child, Spawned):
+            court.ask(child.pid, Infer(request=BODY[0], input_tokens_max=1, bound_uusd=40 + pick.below(50)))
+
+
+def contest(court: Court, pick: Pick) -> None:
+    """Two who want one lease, and somebody who ends one of them."""
+    ada = court.state.sessions.get(Principal("user:ada"))
+    if ada is None:
+        return
+    for _ in range(2):
+        made = court.ask(ada, Spawn(program="p", grants=(Grant(Right.LEASE, "/a"),)), strand=10)
+        if not isinstance(made, Spawned):
+            return
+        court.ask(made.pid, Acquire(resource="/a", ttl_ns=40 * SECOND, is_waiting=True))
+    waiting = list(court.state.leases["/a"].queue) if "/a" in court.state.leases else []
+    if waiting:
+        court.ask(ada, Kill(pid=pick.of(waiting).pid, signal=Signal.KILL), strand=10)
+
+
+def blackout(court: Court, pick: Pick) -> None:
+    """A tool that may run once, and whose outcome is lost; then the truth comes, or the process ends, or neither."""
+    ada = court.state.sessions.get(Principal("user:ada"))
+    made = court.ask(ada, Spawn(program="p", grants=(Grant(Right.TOOL, "/shell"),)), strand=11) if ada else None
+    if ada is None or not isinstance(made, Spawned):
+        return
+    number = court.state.next_effect
+    court.ask(made.pid, Invoke(tool="shell", arguments=BODY[0]))
+    if number not in court.flying:
+        return
+    court.settle(number, Unknown(fact="u"))
+    if pick.below(3) == 0:
+        court.ask(ada, Kill(pid=made.pid, signal=Signal.KILL), strand=11)
+    elif pick.below(2):
+        court.tell(Settle(effect=number, attempt=1, outcome=ToolEnded(content=BODY[0])))
 
 
 def push(court: Court, pick: Pick) -> None:
@@ -350,8 +432,12 @@ def crash(court: Court, pick: Pick) -> None:
 
 MOVES: tuple[Callable[[Court, Pick], None], ...] = (
     *(call,) * 12,
+    gossip,
+    rival,
+    contest,
+    blackout,
     *(settle,) * 4,
-    *(push,) * 4,
+    *(push,) * 8,
     stray,
     machine,
     tick,

@@ -29,9 +29,9 @@ def test_whatever_is_called_in_whatever_order_every_law_holds(moves: list[tuple[
     play(moves)
 
 
-@pytest.mark.parametrize("seed", range(120))
+@pytest.mark.parametrize("seed", range(40))
 def test_every_law_holds_in_long_plays(seed: int) -> None:
-    play(dealt(seed, 120))
+    play(dealt(10_000 + seed, 120))
 
 
 def test_the_plays_reach_every_event_and_every_end() -> None:

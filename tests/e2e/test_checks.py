@@ -30,7 +30,7 @@ from agentos.abi.work import (
     Unchanged,
     Verdict,
 )
-from agentos.drivers import check_python
+from agentos.drivers import check_python, check_run
 from agentos.drivers.check_suite import SuiteChecker
 from agentos.drivers.forge_git import GitForge
 from agentos.drivers.sandbox_native import NativeSandbox
@@ -119,9 +119,12 @@ CASES = Program(
     {
         "text.py": "def title(words):\n    return words.capitalize()\n",
         "cases/title.json": '[["ann lee", "Ann Lee"], ["x", "X"], ["of the sea", "Of The Sea"]]\n',
+        "loader.py": (  # nobody protects it, and only tests use it
+            "import json\nfrom pathlib import Path\n\n\ndef load(name):\n"
+            '    return json.loads((Path(__file__).parent / "cases" / f"{name}.json").read_text())\n'
+        ),
         "tests/test_text.py": (
-            "import json\nfrom pathlib import Path\n\nimport pytest\n\nimport text\n\n"
-            'CASES = json.loads((Path(__file__).parent.parent / "cases" / "title.json").read_text())\n\n\n'
+            "import pytest\n\nimport text\nfrom loader import load\n\nCASES = load(text.title.__name__)\n\n\n"
             '@pytest.mark.parametrize(("given", "wanted"), CASES)\ndef test_title(given, wanted):\n'
             "    assert text.title(given) == wanted\n"
         ),
@@ -695,3 +698,34 @@ def test_unchanged_paths_are_byte_for_byte_the_bases(plain: Bench) -> None:
 def test_what_a_principal_must_do_is_not_for_the_checker(plain: Bench) -> None:
     with pytest.raises(ValueError, match="nothing to run"):
         plain.check(Approval(name="a"), None)
+
+
+def test_a_spoiled_value_never_equals_the_true_one() -> None:
+    spec = importlib.util.spec_from_file_location("probe", check_run.INSIDE / "probe.py")
+    assert spec is not None and spec.loader is not None
+    probe = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(probe)
+    values = [
+        0,
+        -1,
+        -3,
+        1e300,
+        float("inf"),
+        float("-inf"),
+        2j,
+        "",
+        "a",
+        b"",
+        None,
+        True,
+        [],
+        [1, [2]],
+        (1,),
+        {},
+        {1: 2},
+    ]
+    for value in [*values, set(), {1}, frozenset((1, 2)), [float("inf")], {"a": float("inf")}]:
+        spoiled = list(probe.variants(value))
+        assert spoiled, value
+        assert all(other != value for other in spoiled), value
+        assert not probe.eq(value, value)

@@ -18,12 +18,16 @@ import pytest
 
 from agentos.abi.ids import Digest
 from agentos.abi.work import (
+    Approval,
     Change,
     Check,
     Command,
+    FileSchema,
     Finding,
+    Metric,
     Reason,
     Scope,
+    Unchanged,
     Verdict,
 )
 from agentos.drivers import check_python

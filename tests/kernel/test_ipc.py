@@ -8,7 +8,7 @@ from agentos.abi.calls.work import Cancel
 from agentos.abi.events.call import CallAnswered
 from agentos.abi.ids import Digest, Pid
 from agentos.abi.limits import value
-from agentos.abi.refusals import Busy, Exhausted, Forbidden, Invalid, NotFound, TimedOut
+from agentos.abi.refusals import Busy, Closed, Exhausted, Forbidden, Invalid, NotFound, TimedOut
 from agentos.abi.replies import Artifact, Done, Mail
 from agentos.abi.rights import Right
 from tests.kernel.world import SECOND, WAITING, World, grants
@@ -195,6 +195,7 @@ def test_an_orders_channels_and_artifacts_go_with_it() -> None:
     world.ask(conductor, Attach(name="/plan", content=BODY))
     world.ask(ada, Cancel(order=order))
     assert not world.state.channels and not world.state.artifacts and not world.state.processes[ada].channels
+    assert isinstance(world.refused(ada, Open(channel=f"/{order}/x")), Closed)
 
 
 def test_an_artifact_is_found_by_name_the_newest_first() -> None:

@@ -118,6 +118,19 @@ def test_what_the_dead_held_goes_to_who_waits_and_lives() -> None:
     assert tokens == [3, 4]
 
 
+def test_a_child_that_ends_with_the_holder_does_not_inherit_the_lease() -> None:
+    world = World()
+    ada = world.person()
+    parent = world.spawn(ada, grants=(*LEASE, *grants((Right.SPAWN, "/**"))))
+    child, other = world.spawn(parent, grants=LEASE), world.spawn(ada, grants=LEASE)
+    hold(world, parent)
+    ids = [world.next_id(pid) for pid in (child, other)]
+    for id in ids:
+        world.ask(id.pid, Acquire(resource="/r/a", ttl_ns=SECOND, is_waiting=True))
+    world.ask(parent, Exit())
+    assert world.answer(ids[0]) == WAITING and isinstance(world.answer(ids[1]), Held)
+
+
 def test_one_may_queue_behind_oneself() -> None:
     world = World()
     (a,) = workers(world, 1)

@@ -5,7 +5,7 @@ import pytest
 from agentos.abi.budget import Amounts
 from agentos.abi.calls.base import Call
 from agentos.abi.calls.ipc import Receive
-from agentos.abi.calls.kernel import Diverge, Enroll, Fence
+from agentos.abi.calls.kernel import Diverge, Enroll, Fence, Finish
 from agentos.abi.calls.lease import Sleep
 from agentos.abi.calls.process import Await, Checkpoint, Exit, Kill, Note, Spawn, Whoami
 from agentos.abi.ids import INIT, CallId, Digest, OrderId, Pid, Principal
@@ -377,3 +377,34 @@ def test_a_call_is_recorded_under_its_own_id(call: Call) -> None:
     id = world.next_id(child)
     world.ask(child, call)
     assert any(getattr(event, "id", None) == id for event in world.events)
+
+
+def test_a_program_with_a_worker_to_itself_ends_by_its_exit_status() -> None:
+    world = World()
+    parent = world.person()
+    for status in (0, 3):
+        pid = world.spawn(parent)
+        id = world.next_id(parent)
+        assert world.ask(parent, Await(pid=pid)) == WAITING
+        world.tell(Finish(pid=pid, incarnation=1, status=status))
+        ended = world.answer(id)
+        assert isinstance(ended, Ended) and ended.status == status
+        assert isinstance(world.tell(Finish(pid=pid, incarnation=1, status=status)), NotFound)
+
+
+def test_a_program_that_only_ends_its_worker_is_not_run_for_ever() -> None:
+    world = World()
+    pid = world.spawn(world.person())
+    for incarnation in range(1, value("relaunches_max") + 1):
+        assert pid in world.state.processes
+        world.tell(Fence(pid=pid, incarnation=incarnation, reason="its worker has ended"))
+    assert pid not in world.state.processes
+
+
+def test_a_program_that_gets_on_is_run_again_as_often_as_it_takes() -> None:
+    world = World()
+    pid = world.spawn(world.person())
+    for incarnation in range(1, 3 * value("relaunches_max")):
+        world.ask(pid, Whoami())
+        world.tell(Fence(pid=pid, incarnation=incarnation, reason="its worker has ended"))
+    assert world.state.processes[pid].state == "running"

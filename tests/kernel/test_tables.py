@@ -77,6 +77,7 @@ PROVED: dict[str, dict[str, str]] = {
         "Busy": "ipc.channel_calls_without_right_or_channel_are_refused",
         "Invalid": "ipc.channel_calls_without_right_or_channel_are_refused",
         "Exhausted": "ipc.channels_and_subscriptions_are_bounded",
+        "Closed": "ipc.an_orders_channels_and_artifacts_go_with_it",
     },
     "Subscribe": {
         "Forbidden": "ipc.channel_calls_without_right_or_channel_are_refused",
@@ -193,6 +194,19 @@ PROVED: dict[str, dict[str, str]] = {
         "Invalid": "budget.an_author_raises_an_orders_budget_within_the_workspaces",
         "Exhausted": "budget.an_author_raises_an_orders_budget_within_the_workspaces",
     },
+    "Apply": {
+        "Forbidden": "delivery.an_onlooker_applies_nothing",
+        "NotFound": "delivery.only_what_is_closed_is_applied",
+        "NotYet": "delivery.only_what_is_closed_is_applied",
+        "Busy": "delivery.a_change_is_in_the_checkout_once_or_not_at_all",
+        "Broken": "delivery.a_checkout_in_the_way_is_told_and_changes_nothing",
+    },
+    "Undo": {
+        "Forbidden": "delivery.an_onlooker_applies_nothing",
+        "NotFound": "delivery.only_what_is_closed_is_applied",
+        "NotYet": "delivery.a_change_is_in_the_checkout_once_or_not_at_all",
+        "Broken": "delivery.a_checkout_in_the_way_is_told_and_changes_nothing",
+    },
     "Enroll": {
         "Exhausted": "process.nobody_is_enrolled_into_a_full_table",
         "Invalid": "process.nobody_is_enrolled_in_a_role_that_is_not_there",
@@ -201,6 +215,7 @@ PROVED: dict[str, dict[str, str]] = {
         "NotFound": "process.a_fence_ends_one_incarnation_and_starts_the_next",
         "Stale": "process.a_fence_ends_one_incarnation_and_starts_the_next",
     },
+    "Finish": {"NotFound": "process.a_program_with_a_worker_to_itself_ends_by_its_exit_status"},
     "Diverge": {"NotFound": "process.a_program_that_does_not_repeat_itself_is_stopped"},
 }
 KINDS = [kind.__name__ for kind in get_args(refusals.Refusal)]

@@ -7,7 +7,8 @@
 
 Rule 1: a decision changes nothing: the state's bytes are the same before and after.
 Rule 2: fsck finds nothing after each settled pump.
-Rule 3: a shadow state sees only events that went through their encoded form; it is the same, byte for byte.
+Rule 3: what the state calls dispatched is what the world was told to do and has not answered.
+Rule 4: a shadow state sees only events that went through their encoded form; it is the same, byte for byte.
 """
 
 from collections.abc import Callable
@@ -130,8 +131,11 @@ class World:
 
     def settled(self) -> None:
         """The laws hold, and the shadow is the same."""
-        assert fsck.faults(self.state) == []
+        faults = fsck.faults(self.state)
+        assert not faults, faults
         assert encode(self.state) == encode(self.shadow), "the replay differs from the live state"
+        dispatched = [number for number, pending in self.state.effects.items() if pending.is_dispatched]
+        assert sorted(dispatched) == sorted(self.flying), "what is dispatched is in the world's hands, and nothing else"
 
     def replayed(self, snapshot_at: int = 0) -> bytes:
         """The state's bytes after a replay from the start, through a snapshot after so many events."""
@@ -146,8 +150,8 @@ class World:
 
     def tell(self, call: Call) -> list[Event] | Refusal:
         """A kernel call."""
-        if isinstance(call, Settle):
-            self.flying.pop(call.effect, None)
+        if isinstance(call, Settle) and call.effect in self.flying and self.flying[call.effect].attempt == call.attempt:
+            del self.flying[call.effect]
         return self.enter(CallId(KERNEL, 0, 0), call)
 
     def next_id(self, pid: Pid, strand: int = 0) -> CallId:

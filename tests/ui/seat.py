@@ -5,7 +5,6 @@ Rule 1: every fact is decided by the kernel; only the world around it is played,
 
 import contextlib
 import io
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -25,8 +24,8 @@ from agentos.ui.cli.session import Session
 from agentos.views.base import Fact
 from tests.views.story import World
 
-TRANSCRIPTS = Path(__file__).parents[1] / "transcripts/cli"
 Play = Callable[[World], None]
+Hold = Callable[[str, str], None]  # the fixture `transcript`
 
 
 class Status(msgspec.Struct, kw_only=True):
@@ -139,19 +138,10 @@ def front(*words: str) -> Ran:
     return Ran(status, out.getvalue(), err.getvalue())
 
 
-def transcript(words: tuple[str, ...], ran: Ran, replaced: Mapping[str, str] = {}) -> str:
+def typed(words: tuple[str, ...], ran: Ran, replaced: Mapping[str, str] = {}) -> str:
     """A command line and all that it wrote, as it is kept; what differs from run to run is replaced."""
     shown = " ".join(word if re.fullmatch(r"[\w./:=-]+", word) else repr(word) for word in words)
-    text = f"$ agentos {shown}\n{ran.out}{ran.err}[{ran.status}]\n"
+    text = f"$ agentos {shown}\n{ran.out}{ran.err}[{ran.status}]"
     for found, name in replaced.items():
         text = text.replace(found, name)
     return text
-
-
-def matches(name: str, text: str) -> None:
-    """The text is what is kept under this name. AGENTOS_BLESS=1 keeps it as it is now."""
-    path = TRANSCRIPTS / f"{name}.txt"
-    if os.environ.get("AGENTOS_BLESS"):
-        path.write_text(text)
-    assert path.exists(), f"{path} is not there; look at what is printed and keep it with AGENTOS_BLESS=1"
-    assert text == path.read_text(), f"{path} differs; if that is right, keep it with AGENTOS_BLESS=1"

@@ -2,15 +2,19 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from agentos.abi.calls.work import Cancel, Decide, Raise, Submit
-from agentos.abi.work import Change, Finding, Reason, Verdict
+from agentos.abi.calls.work import Cancel, Decide, Present, Raise, Submit
+from agentos.abi.work import Reason, Verdict
+from agentos.drivers.journal_sqlite import SqliteJournal
+from agentos.kernel.state import encode
+from agentos.machine import codec
+from agentos.machine.journal import Header, genesis, seal
 from agentos.ui.cli import follow, table, trouble
-from tests.ui.seat import Daemon, Seat, matches, run, transcript
+from tests.ui.seat import Daemon, Hold, Seat, run, typed
 from tests.views import story
 from tests.views.story import World
 
@@ -64,10 +68,6 @@ def at(world: World, folder: Path, **more: object) -> Seat:
     return Seat(Daemon(world, **more), folder=folder)  # type: ignore[arg-type]
 
 
-def last(out: str) -> dict[str, object]:
-    return json.loads(out.splitlines()[-1])  # type: ignore[no-any-return]
-
-
 # ---- do ----------------------------------------------------------------------------------------------------------
 
 
@@ -76,8 +76,6 @@ def works(world: World) -> None:
     order = list(world.state.orders)[-1]
     world.perform()
     conductor, worker = story._work(world, order)
-    from agentos.abi.calls.work import Present
-
     world.call(worker, Present(order=order))
     world.perform()
     story._judge(world, order, conductor)
@@ -201,22 +199,57 @@ def test_without_a_daemon_that_starts_the_status_is_7(repository: Path) -> None:
     assert ran.status == table.UNREACHABLE
 
 
-def test_an_order_file_with_faults_is_told_line_by_line(repository: Path) -> None:
+def test_an_order_file_with_faults_is_told_line_by_line(repository: Path, transcript: Hold) -> None:
     path = repository / "ORDER.md"
     path.write_text("---\ntitel: x\nbudget: {usd: many}\n---\n# Goal\nx\n")
     seat = at(World(), repository)
     ran = run(seat, "run", str(path))
     assert ran.status == table.USAGE
-    matches("malformed", transcript(("run", "ORDER.md"), ran, {str(repository): "REPO"}))
+    transcript("cli/malformed", typed(("run", "ORDER.md"), ran, {str(repository): "REPO"}))
     assert not seat.daemon.calls  # type: ignore[union-attr]
 
 
-def test_a_workflow_is_checked_before_anything_is_started(repository: Path) -> None:
-    shipped = Path(story.__file__).parents[2] / "src/agentos/userland/workflows/docs-merge.yaml"
-    ran = run(at(World(), repository), "run", "--workflow", str(shipped), "--dry-run")
-    assert ran.status == table.OK
-    missing = run(at(World(), repository), "run", "--workflow", str(shipped), "--input", "frob=1", "--dry-run")
-    assert missing.status == table.USAGE
+def test_a_workflow_and_its_inputs_become_the_base_of_an_order(repository: Path) -> None:
+    before = (
+        git(repository, "for-each-ref"),
+        git(repository, "status", "--porcelain"),
+        git(repository, "rev-parse", "HEAD"),
+    )
+    seat = at(World(), repository, goes_on=interrupts)
+    ran = run(seat, "run", "--workflow", "docs-merge", "--input", "task=Merge them", "--detach")
+    assert ran.status == table.OK, ran
+    contract = seat.daemon.calls[0].contract  # type: ignore[union-attr]
+    assert git(repository, "show", f"{contract.base}:.agentos-inputs/task") == "Merge them"
+    assert git(repository, "show", f"{contract.base}:.agentos-workflow.yaml").startswith("# Three documents")
+    assert git(repository, "rev-parse", f"{contract.base}^") == before[2]
+    assert contract.conductor == "workflow"
+    assert [check.path for check in contract.accept] == ["remote-work.md"]
+    assert contract.scope.allowed == ("/remote-work.md",)
+    after = (
+        git(repository, "for-each-ref"),
+        git(repository, "status", "--porcelain"),
+        git(repository, "rev-parse", "HEAD"),
+    )
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (("--workflow", "docs-merge", "--input", "frob=1"), table.USAGE),
+        (("--workflow", "nothing-like-it"), table.NOT_FOUND),
+        (("--workflow", "calc.py"), table.USAGE),
+    ],
+)
+def test_a_workflow_is_checked_before_anything_is_written(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], status: int
+) -> None:
+    monkeypatch.chdir(repository)
+    objects = git(repository, "count-objects", "-v")
+    seat = at(World(), repository)
+    assert run(seat, "run", *words).status == status
+    assert not seat.daemon.calls  # type: ignore[union-attr]
+    assert git(repository, "count-objects", "-v") == objects
 
 
 # ---- verify ------------------------------------------------------------------------------------------------------
@@ -292,11 +325,11 @@ READS = {
 
 
 @pytest.mark.parametrize("name", READS)
-def test_what_is_read_reads_as_it_is_kept(name: str, tmp_path: Path) -> None:
+def test_what_is_read_reads_as_it_is_kept(name: str, tmp_path: Path, transcript: Hold) -> None:
     seat = at(told("escalated" if name == "inbox" else "closed"), tmp_path)
     ran = run(seat, *READS[name])
     assert ran.status == table.OK, ran
-    matches(f"closed-{name}", transcript(READS[name], ran, {str(tmp_path): "HOME"}))
+    transcript(f"cli/closed-{name}", typed(READS[name], ran, {str(tmp_path): "HOME"}))
 
 
 EVERY = (
@@ -356,10 +389,10 @@ def test_without_a_workspace_lists_are_empty_and_pages_are_not_found(tmp_path: P
     assert not seat.home.exists()
 
 
-def test_an_order_that_is_not_there_is_status_3(tmp_path: Path) -> None:
+def test_an_order_that_is_not_there_is_status_3(tmp_path: Path, transcript: Hold) -> None:
     ran = run(at(told("closed"), tmp_path), "show", "WO-9")
     assert ran.status == table.NOT_FOUND
-    matches("not-found", transcript(("show", "WO-9"), ran))
+    transcript("cli/not-found", typed(("show", "WO-9"), ran))
 
 
 def test_an_order_may_be_named_by_its_number(tmp_path: Path) -> None:
@@ -373,6 +406,7 @@ def test_an_answer_in_the_inbox_lets_the_order_go_on(tmp_path: Path) -> None:
     seat = at(told("escalated"), tmp_path)
     ran = run(seat, "inbox", "--json")
     row = json.loads(ran.out)[0]
+    assert f"agentos inbox {row['question']} {row['choices'][0]}" in run(seat, "inbox").out
     ran = run(seat, "inbox", str(row["question"]), row["choices"][0][:3], "--text", "go on")
     assert ran.status == table.OK, ran
     assert isinstance(seat.daemon.calls[0], Decide)  # type: ignore[union-attr]
@@ -404,11 +438,11 @@ def test_stop_wants_a_name_and_ends_that_order(tmp_path: Path) -> None:
     assert [type(call) for call in seat.daemon.calls] == [Cancel]  # type: ignore[union-attr]
 
 
-def test_a_refusal_is_told_with_the_kernels_own_remedy(tmp_path: Path) -> None:
+def test_a_refusal_is_told_with_the_kernels_own_remedy(tmp_path: Path, transcript: Hold) -> None:
     seat = at(told("cancelled"), tmp_path)
     ran = run(seat, "stop", "WO-1")
     assert ran.status == table.FAILED
-    matches("refused", transcript(("stop", "WO-1"), ran))
+    transcript("cli/refused", typed(("stop", "WO-1"), ran))
 
 
 def test_more_budget_is_asked_for_exactly(tmp_path: Path) -> None:
@@ -488,4 +522,74 @@ def story_facts(name: str) -> list[object]:
     return list(told(name).facts)
 
 
-__all__ = ["Change", "Finding", "Iterator", "last"]
+# ---- on disk, with no daemon ---------------------------------------------------------------------------------------
+
+
+def founded(world: World, home: Path) -> None:
+    """The story's facts as a journal on disk."""
+    home.mkdir()
+    journal = SqliteJournal(home / "journal.db")
+    journal.set_meta("workspace", "w")
+    previous, rows = genesis("w"), []
+    for fact in world.facts:
+        event = fact.event
+        header = Header(
+            fact.seq, fact.at_ns, fact.epoch, fact.type, codec.version(event), fact.caller, fact.cause, fact.order
+        )
+        rows.append(seal(previous, "w", header, salt=bytes(16), payload=codec.encode(event)))
+        previous = rows[-1].hash
+    journal.append(rows, is_durable=True)
+    journal.close()
+
+
+@pytest.fixture
+def dead(tmp_path: Path) -> Seat:
+    """A workspace with a closed order, and no daemon."""
+    founded(told("closed"), tmp_path / "home")
+    return Seat(None, folder=tmp_path)
+
+
+def test_what_is_on_disk_is_read_with_the_daemon_dead(dead: Seat, tmp_path: Path) -> None:
+    alive = at(told("closed"), tmp_path)
+    for words in (("show", "WO-1"), ("why",), ("cost",), ("log", "--full"), ("trace", "4.1")):
+        assert run(dead, *words) == run(alive, *words), words
+
+
+def test_a_whole_journal_is_found_whole_and_replays_to_the_same_state(dead: Seat) -> None:
+    ran = run(dead, "sys", "fsck")
+    assert ran.status == table.OK, ran
+    assert [line.split()[:2] for line in ran.out.splitlines()] == [
+        ["ok", name] for name in ("storage", "chain", "fold", "laws")
+    ]
+    digest = sha256(encode(told("closed").state)).hexdigest()
+    assert json.loads(run(dead, "sys", "replay", "--json").out)["digest"] == digest
+    assert json.loads(run(dead, "sys", "replay", "--until", "40", "--json").out)["events"] == 40
+
+
+def test_a_journal_that_was_tampered_with_is_found_out(dead: Seat) -> None:
+    import apsw
+
+    connection = apsw.Connection(str(dead.home / "journal.db"))
+    (name,) = [row[0] for row in connection.execute("select name from sqlite_master where sql like '%payload%'")]
+    connection.execute(f"update {name} set at_ns = at_ns + 1 where seq = 60")
+    connection.close()
+    ran = run(dead, "sys", "fsck")
+    assert ran.status == table.FAILED
+    assert "event 60" in ran.out
+    assert run(dead, "doctor").status == table.FAILED
+
+
+def test_a_report_is_one_file_and_is_not_written_over_another(dead: Seat, tmp_path: Path) -> None:
+    path = tmp_path / "r.html"
+    assert run(dead, "report", "WO-1", "-o", str(path)).status == table.OK
+    assert "<html" in path.read_text()
+    path.write_text("mine")
+    assert run(dead, "report", "WO-1", "-o", str(path)).status == table.USAGE
+    assert path.read_text() == "mine"
+
+
+def test_the_doctor_tells_what_it_looked_at(dead: Seat) -> None:
+    lines = json.loads(run(dead, "doctor", "--json").out)
+    assert {line["name"] for line in lines} >= {"python", "git", "sandbox", "model", "disk", "journal"}
+    assert all(line["fix"] for line in lines if line["state"] != "ok")
+    assert {line["state"] for line in lines} <= {"ok", "warn", "fail"}

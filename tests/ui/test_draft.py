@@ -10,7 +10,7 @@ from agentos.ui.cli import draft
 from agentos.ui.cli.draft import Ground, Wish
 from agentos.ui.cli.trouble import Trouble
 from agentos.userland.documents import order as documents
-from tests.ui.seat import matches
+from tests.ui.seat import Hold
 
 GROUND = Ground(
     repository="/home/ada/calc",
@@ -119,9 +119,9 @@ def test_no_title_is_longer_than_a_list_can_show(text: str) -> None:
     assert len(draft.title(text)) <= draft.TITLE_CHARS_MAX
 
 
-def test_the_drafted_order_reads_as_it_is_kept() -> None:
+def test_the_drafted_order_reads_as_it_is_kept(transcript: Hold) -> None:
     made = draft.draft(SENTENCE + "\n\nKeep the others.\nAnd be quick.", GROUND)
-    matches("draft", draft.render(made, GROUND) + "\n")
+    transcript("cli/draft", draft.render(made, GROUND))
 
 
 @given(st.text(max_size=500))

@@ -12,7 +12,7 @@ import pytest
 
 from agentos.ui.cli import table
 from agentos.ui.cli.shell import cli
-from tests.ui.seat import Seat, front, matches, run, transcript
+from tests.ui.seat import Hold, Seat, front, run, typed
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("click", "rich", "msgspec", "yaml", "aiohttp", "asyncio", "apsw", "subprocess")
@@ -25,14 +25,14 @@ PAGES = {
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_help_page_reads_as_it_is_kept(name: str) -> None:
-    matches(name, transcript(PAGES[name], front(*PAGES[name])))
+def test_a_help_page_reads_as_it_is_kept(name: str, transcript: Hold) -> None:
+    transcript(f"cli/{name}", typed(PAGES[name], front(*PAGES[name])))
 
 
 @pytest.mark.parametrize("name", [row.name for row in table.ROWS])
-def test_a_command_page_reads_as_it_is_kept(name: str, tmp_path: Path) -> None:
+def test_a_command_page_reads_as_it_is_kept(name: str, tmp_path: Path, transcript: Hold) -> None:
     ran = run(Seat(None, folder=tmp_path), name, "--help")
-    matches(f"help-{name}", transcript((name, "--help"), ran))
+    transcript(f"cli/help-{name}", typed((name, "--help"), ran))
     assert ran.status == 0
 
 

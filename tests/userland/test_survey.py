@@ -72,6 +72,22 @@ def test_data_that_only_a_test_names_is_protected_and_other_data_is_not() -> Non
     assert paths.place(scope, "config/settings.json") is paths.Place.ALLOWED
 
 
+def test_helpers_in_a_folder_of_tests_and_the_folder_of_their_cases_are_protected() -> None:
+    files = {
+        "python_testcases/test_a.py": "import load\n",
+        "python_testcases/test_b.py": "import load\n",
+        "python_testcases/load.py": 'path = f"json_testcases/{name}.json"\n',
+        "json_testcases/a.json": "[]",
+        "json_testcases/b.json": "[]",
+        "programs/a.py": "",
+        "programs/test_a.py": "",
+        "programs/b.py": "",
+    }
+    scope = look(files).scope
+    allowed = [path for path in files if paths.place(scope, path) is paths.Place.ALLOWED]
+    assert allowed == ["programs/a.py", "programs/b.py"]
+
+
 def test_the_makefile_is_protected_where_it_is_the_check() -> None:
     files = {"Makefile": "test:\n\tpytest\n", "test_a.py": PYTEST, "a.py": ""}
     assert paths.place(look(files).scope, "Makefile") is paths.Place.PROTECTED

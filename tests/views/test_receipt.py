@@ -80,7 +80,7 @@ def test_the_verdict_is_big_and_the_cost_is_exact():
     text = of("closed")
     assert "C L O S E D" in text
     assert "$0.16 of $2.00 ($0.164936)" in text
-    assert "agentos work apply WO-1" in text
+    assert "agentos apply WO-1" in text
 
 
 def test_a_hostile_title_paints_nothing():

@@ -62,7 +62,7 @@ def test_every_state_has_a_next_step():
     for state in (*OPEN, "escalated", *OVER):
         step = orders.next_step("WO-7", state)
         assert step.why and "{" not in step.command
-    assert orders.next_step("WO-7", "closed").command == "agentos work apply WO-7"
+    assert orders.next_step("WO-7", "closed").command == "agentos apply WO-7"
     assert orders.next_step("WO-7", "gating", questions=1).command == "agentos inbox"
 
 
@@ -71,7 +71,7 @@ def test_an_approval_names_the_commit_it_is_about():
     until = [fact.seq for fact in world.facts if fact.type == "question.asked"][-1]
     row = inbox.rows(world.facts[:until])[-1]
     assert row.kind == "approval" and row.commit == story.COMMIT and row.content == story.TREE
-    assert row.command() == f"agentos decide {row.question} approve"
+    assert row.command() == f"agentos inbox {row.question} approve"
 
 
 def test_the_tables_read_as_blessed(transcript):

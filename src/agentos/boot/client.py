@@ -30,6 +30,7 @@ from agentos.views.base import Fact
 
 START_S = 30.0  # a cold start on a slow disk takes three; ten times that is a fault
 CONNECT_S = 5.0
+STOP_S = 30.0  # what is in flight is cancelled, workers are killed; a second is usual
 
 __all__ = ["Client", "NoWorkspace", "Reader", "Status", "Unreachable", "home"]
 
@@ -126,8 +127,12 @@ class Client:
     def stop(self) -> None:
         """End the daemon, in order; returns when it no longer answers."""
         self._ask({"op": "stop"})
-        while self._lines.readline():
-            continue
+        self._connection.settimeout(STOP_S)
+        try:
+            while self._lines.readline():
+                continue
+        except TimeoutError:
+            raise Unreachable(f"the daemon has not ended within {STOP_S:.0f} s; look at its log, or kill it") from None
 
     def _ask(self, frame: dict[str, Any]) -> _Frame:
         return self._read(self._send(frame))

@@ -81,6 +81,10 @@ class WallClock:
         return time.monotonic_ns()
 
 
+class Stopped(Exception):
+    """The daemon was told to end, or has nothing to do."""
+
+
 class Daemon:
     """One workspace's kernel and everything around it."""
 
@@ -183,19 +187,26 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.machine.stop)
-        async with asyncio.TaskGroup() as group:
-            self.performer.begin(group)
-            self.programs.begin(group)
-            background = [group.create_task(self.gate.serve()), group.create_task(self._watch())]
-            self.machine.tell(Boot(epoch=self.machine.state.epoch + 1))
-            self._announce()
-            try:
-                await self.machine.run()
-                recover.snapshot(self.journal, self.machine.state, self.machine.head)
-            finally:
-                for task in background:
-                    task.cancel()
-                await self._close()
+        try:
+            async with asyncio.TaskGroup() as group:
+                self.performer.begin(group)
+                self.programs.begin(group)
+                group.create_task(self.gate.serve())
+                group.create_task(self._watch())
+                self.machine.tell(Boot(epoch=self.machine.state.epoch + 1))
+                self._announce()
+                try:
+                    await self._serve()
+                finally:
+                    await self._close()
+        except* Stopped:
+            pass
+
+    async def _serve(self) -> None:
+        """The loop, to its orderly end: `Stopped`, so that the group ends whatever still waits for an answer."""
+        await self.machine.run()
+        recover.snapshot(self.journal, self.machine.state, self.machine.head)
+        raise Stopped
 
     async def _close(self) -> None:
         self.performer.close()

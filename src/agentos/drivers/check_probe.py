@@ -20,8 +20,14 @@ from agentos.drivers.check_run import Ran, Suite, Test
 from agentos.drivers.check_trees import Trees
 from agentos.ports.sandbox import Sandbox
 
-# What a comparison that came out wrong raises. Anything else, apart, can be the wire's doing.
-_COMPARED = ("AssertionError", "Failed")
+# What a comparison that came out wrong raises, or an artifact that is no longer there. Where an object stayed afar, any
+# other error that arises here can be the wire's doing: the C library wants a real `dict`.
+_TELLING = ("AssertionError", "Failed", "Lost")
+
+CALIBRATION_S = 30  # the base may hang, being red; its quick tests come first or do not matter
+
+_FOOLED = "passes beside the artifact and fails apart from it"
+_NEEDY = "cannot be run without the tests' files beside the code"
 
 Key = tuple[str, str]  # file, name inside it: "tests/test_calc.py", "TestAdd.test_one"
 
@@ -45,7 +51,7 @@ class Subject(NamedTuple):
     scratch: Path
     named: frozenset[str]  # test ids that passed and matter
     green_on_base: frozenset[str]
-    test_reads: frozenset[str]
+    base: Ran
 
 
 async def probe(subject: Subject) -> Probed:
@@ -72,53 +78,60 @@ def _test_sources(trees: Trees) -> Iterable[str]:
 
 async def _apart(subject: Subject, sources: dict[str, bytes], runs: list[Ran]) -> tuple[set[str], dict[str, str]]:
     trees = subject.trees
-    if not _artifact_sources(trees.files, trees.kept):
+    if not check_trees.artifact_sources(trees.files, trees):
         return set(), {}
     ran = await _run_apart(subject, trees.whole, trees.files, "apart")
     runs.append(ran)
     found = {name: ran.tests[name] for name in subject.named if name in ran.tests}
     settled = {name for name, test in found.items() if test.outcome == "passed" and not test.is_opaque}
-    closed = {path: check_spoil.closed(source) for path, source in sources.items()}
-    suspects = {
-        name
-        for name, test in found.items()
-        if _is_caught(test) and _in(key_of(name, subject.suite.runner, sources), closed)
-    }
-    if suspects:
-        suspects = await _calibrated(subject, sources, suspects, runs)
-    why = "passes beside the artifact and fails apart from it"
-    return settled, dict.fromkeys(sorted(suspects), why)
+    return settled, await _calibrated(subject, sources, ran, runs)
 
 
 def _is_caught(test: Test) -> bool:
-    is_sure = not test.is_loose and not test.is_opaque and test.crossings > 0
-    return test.outcome == "failed" and test.error in _COMPARED and is_sure
+    is_telling = not test.is_far or test.is_from_afar or test.error in _TELLING
+    return test.outcome == "failed" and test.crossings > 0 and not test.is_loose and is_telling
 
 
-async def _calibrated(subject: Subject, sources: dict[str, bytes], suspects: set[str], runs: list[Ran]) -> set[str]:
-    """Without the suspects of files in which some test that is honestly green on the base fails apart as well."""
-    files = {key_of(name, subject.suite.runner, sources)[0] for name in suspects}
-    witnesses = {n for n in subject.green_on_base if key_of(n, subject.suite.runner, sources)[0] in files}
-    if not witnesses:
-        return suspects
-    ran = await _run_apart(subject, subject.trees.base, subject.trees.base_files, "apart-base")
-    runs.append(ran)
-    bad = {name for name in witnesses if name not in ran.tests or ran.tests[name].outcome != "passed"}
-    unfit = {key_of(name, subject.suite.runner, sources)[0] for name in bad}
-    return {name for name in suspects if key_of(name, subject.suite.runner, sources)[0] not in unfit}
+async def _calibrated(subject: Subject, sources: dict[str, bytes], ran: Ran, runs: list[Ran]) -> dict[str, str]:
+    """The closed tests that fail apart, without those of files in which honest tests of the base fail apart as well.
+
+    A file that could be loaded apart on the base, and cannot be with the change, is a change that needs the tests at hand.
+    """
+    runner = subject.suite.runner
+    closed = {path: check_spoil.closed(source) for path, source in sources.items()}
+    tests = {name: ran.tests[name] for name in subject.named & ran.tests.keys()}
+    suspects = {n for n, test in tests.items() if _is_caught(test) and _in(key_of(n, runner, sources), closed)}
+    unloaded = subject.named - ran.tests.keys() if ran.broken or not ran.is_complete else frozenset[str]()
+    files = {key_of(name, runner, sources)[0] for name in suspects | unloaded}
+    witnesses = {name for name in subject.green_on_base if key_of(name, runner, sources)[0] in files}
+    if not suspects and not unloaded:
+        return {}
+    if not witnesses and not unloaded:
+        return dict.fromkeys(sorted(suspects), _FOOLED)
+    brief = subject.suite._replace(timeout_s=min(subject.suite.timeout_s, CALIBRATION_S))
+    subject = subject._replace(suite=brief)
+    honest = await _run_apart(subject, subject.trees.base, subject.trees.base_files, "apart-base")
+    runs.append(honest)
+    # No record, or a lost artifact, is the base's own hang or crash at some red test: it says nothing of the green ones.
+    told = {name: honest.tests[name] for name in witnesses & honest.tests.keys()}
+    bad = {name for name, test in told.items() if test.outcome != "passed" and test.error != "Lost"}
+    unfit = {key_of(name, runner, sources)[0] for name in bad}
+    loaded = {key_of(name, runner, sources)[0] for name in honest.tests}
+    caught = {name for name in suspects if key_of(name, runner, sources)[0] not in unfit}
+    needy = {name for name in unloaded if key_of(name, runner, sources)[0] in loaded - unfit}
+    return dict.fromkeys(sorted(caught), _FOOLED) | dict.fromkeys(sorted(needy), _NEEDY)
 
 
 async def _run_apart(subject: Subject, tree: Path, files: frozenset[str], name: str) -> Ran:
     trees = subject.trees
-    artifact_sources = _artifact_sources(files, trees.kept)
+    artifact_sources = check_trees.artifact_sources(files, trees)
     tests = await check_trees.copy(tree, subject.scratch / f"{name}-tests", leave_out=artifact_sources)
-    hidden = (trees.kept & files) | subject.test_reads
+    theirs = (trees.kept | trees.helpers) & files
+    # What other code has read on the base is its input, though it lies among the tests. Never a source, of course.
+    inputs = frozenset(path for path in subject.base.other_reads if not check_trees.is_source(path))
+    hidden = (theirs - inputs) | (subject.base.test_reads & files)
     artifact = await check_trees.copy(tree, subject.scratch / f"{name}-artifact", leave_out=hidden)
     return await check_run.apart(subject.sandbox, subject.suite, tests, artifact, sources=artifact_sources)
-
-
-def _artifact_sources(files: frozenset[str], kept: frozenset[str]) -> frozenset[str]:
-    return frozenset(path for path in files - kept if check_trees.is_source(path))
 
 
 Answer = tuple[set[str], dict[str, str]]

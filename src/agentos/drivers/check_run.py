@@ -33,7 +33,9 @@ class Test(NamedTuple):
     failed: int = 0  # spoiled assertions that failed, as they must
     blind: int = 0  # spoiled assertions that passed
     crossings: int = 0  # apart: questions asked of the artifact
-    is_loose: bool = False
+    is_loose: bool = False  # apart: something crossed that behaves differently there
+    is_far: bool = False  # apart: an object of the artifact's came across
+    is_from_afar: bool = False  # apart: the artifact raised the error
     is_opaque: bool = False
 
 
@@ -45,6 +47,7 @@ class Ran(NamedTuple):
     broken: dict[str, str]  # what could not be collected, and why
     canaries: tuple[str, str] | None  # the one that must fail, the one that must pass
     test_reads: frozenset[str]  # files that test code alone has read
+    other_reads: frozenset[str]  # files that other code has read
     is_complete: bool  # the runner got to its end
     is_late: bool  # over its time
     limit: str  # the sandbox's limit that ended it, or ""
@@ -76,17 +79,16 @@ async def apart(sandbox: Sandbox, suite: Suite, tests: Path, artifact: Path, *, 
         "runner": suite.runner,
         "arguments": suite.words,
         "sources": sorted(sources),
-        "wall_s": suite.timeout_s,
+        "wall_s": max(1, suite.timeout_s - 1),  # so that the tests' side can still say that the other is late
     }
     with _pipes(tests.parent / f"{tests.name}-io") as (place, other, key):
-        server = asyncio.create_task(sandbox.run(_command(suite, "serve.py", artifact, other, {})))
-        server.add_done_callback(lambda _: _knock(place))
-        try:
-            found = await sandbox.run(_command(suite, "apart.py", tests, place, asked))
-        finally:
-            server.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await server
+        async with asyncio.TaskGroup() as group:
+            server = group.create_task(sandbox.run(_command(suite, "serve.py", artifact, other, {})))
+            server.add_done_callback(lambda _: _knock(place))
+            try:
+                found = await sandbox.run(_command(suite, "apart.py", tests, place, asked))
+            finally:
+                server.cancel()
         return _read(found, key)
 
 
@@ -160,6 +162,7 @@ def _read(found: Exit, key: bytes) -> Ran:
         broken=broken,
         canaries=canaries,
         test_reads=frozenset(reads[True] - reads[False]),
+        other_reads=frozenset(reads[False]),
         is_complete=is_complete,
         is_late=found.reason == "timed_out",
         limit=found.limit,
@@ -179,6 +182,8 @@ def _test(outcome: str, record: dict[str, object]) -> Test:
         blind=int(counts.get("blind", 0)),
         crossings=int(str(record.get("crossings", 0))),
         is_loose=bool(record.get("is_loose")),
+        is_far=bool(record.get("is_far")),
+        is_from_afar=bool(record.get("is_from_afar")),
         is_opaque=bool(record.get("is_opaque")),
     )
 

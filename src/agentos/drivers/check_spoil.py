@@ -17,6 +17,7 @@ Rule 2: an honest artifact fails every spoiled assertion: a spoiled value differ
 
 import ast
 import random
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -52,9 +53,13 @@ _SHARED_WORLD = frozenset(
         "caplog", "recwarn", "warns", "warnings", "logging", "assertLogs", "assertWarns", "subprocess", "Popen",
         "tempfile", "tmp_path", "tmpdir", "tmp_path_factory", "threading", "Thread", "asyncio", "multiprocessing",
         "signal", "socket", "sys", "gc", "weakref", "inspect", "id", "time", "now", "today", "locale", "contextvars",
-        "runpy", "importlib", "reload", "exec", "eval", "pickle", "copy", "deepcopy", "open", "write_text", "mkdir",
+        "isinstance", "assertIsInstance", "hasattr", "getattr", "vars", "callable", "runpy", "importlib", "reload", "exec", "eval", "pickle", "copy", "deepcopy", "open", "write_text", "mkdir",
     )
 )  # fmt: skip
+
+
+# A string that may name a file: what stands there is not the same for both sides.
+_FILE_NAME = re.compile(r"[\w./-]*(/[\w.-]+|\w\.(json|txt|csv|ya?ml|toml|ini|xml|html|md|dat|bin|db|log))")
 
 
 class Instrumented(NamedTuple):
@@ -333,7 +338,7 @@ def _other(value: object, chance: random.Random) -> object:
     if isinstance(value, bool):
         return not value
     if isinstance(value, int | float):
-        return value + chance.randrange(1, 90)
+        return value + chance.randrange(1, 90) + abs(value)  # a large float swallows a small number
     mark = "".join(chance.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(5))
     return value + mark.encode() if isinstance(value, bytes) else f"{value}{mark}"
 
@@ -359,7 +364,7 @@ def _is_closed(
     fixtures: dict[str, ast.FunctionDef | ast.AsyncFunctionDef],
     owner: ast.ClassDef | None,
 ) -> bool:
-    if isinstance(test, ast.AsyncFunctionDef) or _touches_world(test):
+    if isinstance(test, ast.AsyncFunctionDef) or _touches_world(test) or _names_file(test):
         return False
     if owner is not None and any(
         _touches_world(node)
@@ -399,6 +404,11 @@ def _touches_world(tree: ast.AST) -> bool:
         if isinstance(node, ast.Call) and _name(node.func) in ("assertIs", "assertIsNot", "type", "issubclass"):
             return True
     return False
+
+
+def _names_file(tree: ast.AST) -> bool:
+    strings = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    return any(_FILE_NAME.fullmatch(text) for text in strings)
 
 
 def _is_identity(operator: ast.cmpop, right: ast.expr) -> bool:

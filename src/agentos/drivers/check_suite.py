@@ -29,6 +29,7 @@ from agentos.abi.work import (
     Approval,
     Check,
     Command,
+    Document,
     FileSchema,
     Finding,
     Metric,
@@ -38,7 +39,16 @@ from agentos.abi.work import (
     Unchanged,
     Verdict,
 )
-from agentos.drivers import check_probe, check_python, check_run, check_runners, check_schema, check_spoil, check_trees
+from agentos.drivers import (
+    check_document,
+    check_probe,
+    check_python,
+    check_run,
+    check_runners,
+    check_schema,
+    check_spoil,
+    check_trees,
+)
 from agentos.drivers.check_run import LOG_BYTES_MAX, Ran, Suite
 from agentos.drivers.check_runners import Plan
 from agentos.drivers.check_trees import Trees
@@ -103,6 +113,8 @@ class SuiteChecker:
             place = _Place(repository, commit, base, scope, Path(scratch), tree, is_probed)
             if isinstance(check, FileSchema):
                 return await self._file(check, place)
+            if isinstance(check, Document):
+                return await self._document(check, place)
             if isinstance(check, Unchanged):
                 return await self._unchanged(check, place)
             level = await asyncio.to_thread(self.sandbox.probe)
@@ -151,12 +163,13 @@ class SuiteChecker:
         return await self._probed(finding, place, suite, trees, base)
 
     async def _base(self, place: _Place, suite: Suite, trees: Trees) -> _Base:
-        key = (place.repository, place.base, suite, place.scope)
+        theirs = trees.kept | trees.helpers
+        key = (place.repository, place.base, suite, place.scope, theirs)
         if key in self._bases:
             self._bases.move_to_end(key)
             return self._bases[key]
         tree = await check_trees.copy(trees.base, place.scratch / "ordinary-base")
-        ran = await check_run.together(self.sandbox, suite, tree, kept=trees.kept, is_base=True)
+        ran = await check_run.together(self.sandbox, suite, tree, kept=theirs, is_base=True)
         self._bases[key] = base = _base_of(ran)
         while len(self._bases) > BASES_MAX:
             self._bases.popitem(last=False)
@@ -184,8 +197,7 @@ class SuiteChecker:
 
     async def _probed(self, finding: Finding, place: _Place, suite: Suite, trees: Trees, base: _Base) -> Finding:
         named = frozenset(finding.passed)
-        reads = base.ran.test_reads & trees.files
-        subject = check_probe.Subject(self.sandbox, suite, trees, place.scratch, named, base.green, reads)
+        subject = check_probe.Subject(self.sandbox, suite, trees, place.scratch, named, base.green, base.ran)
         found = await check_probe.probe(subject)
         duration_ns = finding.duration_ns + sum(ran.wall_ns for ran in found.runs)
         if found.blind:
@@ -278,6 +290,13 @@ class SuiteChecker:
         if wrong:
             return _found(check, place, Reason.SCHEMA_MISMATCH, f"file {check.path}: {'; '.join(wrong)}")
         return _found(check, place, Reason.OK, f"file {check.path} is there" + (" and matches" if check.schema else ""))
+
+    async def _document(self, check: Document, place: _Place) -> Finding:
+        _, whole = await self._export(place)
+        content = check_trees.content(whole, check.path)
+        if content is not None and len(content) > FILE_BYTES_MAX:
+            return _found(check, place, Reason.CHECK_FAILED, f"file {check.path} is over {FILE_BYTES_MAX} bytes")
+        return check_document.find(check, None if content is None else content.decode("utf-8", "replace"), place.tree)
 
     async def _unchanged(self, check: Unchanged, place: _Place) -> Finding:
         base, whole = await self._export(place)

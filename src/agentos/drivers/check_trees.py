@@ -5,7 +5,8 @@
     artifact   whole, without tests and what only tests read: what the run apart sees where it computes
 
 Rule 1: a run gets a copy of its own, writable, and nobody on the host reads it afterwards.
-Rule 2: tests are the base's, even where the order protects nothing, unless the order names them as the work.
+Rule 2: what only tests use, and the change did not touch, is theirs: a loader of cases is no part of the artifact.
+Rule 3: tests are the base's, even where the order protects nothing, unless the order names them as the work.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from typing import NamedTuple
 
 from agentos.abi import paths
 from agentos.abi.work import Scope
+from agentos.drivers import check_imports
 from agentos.drivers.forge_steering import is_steering_changed
 from agentos.ports.forge import Forge
 
@@ -28,6 +30,7 @@ class Trees(NamedTuple):
     base: Path
     whole: Path
     kept: frozenset[str]
+    helpers: frozenset[str]  # unchanged sources that only tests import
     base_files: frozenset[str]
     files: frozenset[str]  # of `whole`
 
@@ -52,7 +55,10 @@ def _compose(base: Path, whole: Path, scope: Scope, defined_in: tuple[str, ...])
         if is_kept(path) or _steers(base, whole, path, scope):
             kept.add(path)
             _take(base, whole, path)
-    return Trees(base, whole, frozenset(kept), frozenset(base_files), frozenset(listing(whole)))
+    files = listing(whole)
+    changed = {path for path in base_files | files if not is_same(base, whole, path)}
+    helpers = check_imports.helpers(whole, files, tests=kept, changed=changed)
+    return Trees(base, whole, frozenset(kept), helpers, frozenset(base_files), frozenset(files))
 
 
 def keeper(scope: Scope, base_files: Iterable[str], defined_in: tuple[str, ...] = ()) -> Callable[[str], bool]:
@@ -81,6 +87,11 @@ def _take(base: Path, whole: Path, path: str) -> None:
     if (base / path).is_file():
         (whole / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(base / path, whole / path)
+
+
+def artifact_sources(files: frozenset[str], trees: Trees) -> frozenset[str]:
+    """What Python could import and is neither the tests' nor their helpers'."""
+    return frozenset(path for path in files - trees.kept - trees.helpers if is_source(path))
 
 
 def is_source(path: str) -> bool:

@@ -68,6 +68,7 @@ class SocketGate:
 
     def __init__(self, desk: Desk, path: Path) -> None:
         self._desk, self._path = desk, path
+        self._writers: set[asyncio.StreamWriter] = set()
 
     async def serve(self) -> None:
         """Accept people until cancelled. The path must be free: the workspace's lock guards it."""
@@ -77,8 +78,12 @@ class SocketGate:
             server = await asyncio.start_unix_server(self._accept, str(self._path), limit=FRAME_BYTES_MAX)
         finally:
             os.umask(old)
-        async with server:
+        try:
             await server.serve_forever()
+        finally:  # a server waits for its connections, and a client may hold one for as long as it likes
+            server.close()
+            for writer in list(self._writers):
+                writer.close()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         uid = peer_uid(writer.get_extra_info("socket"))
@@ -86,6 +91,7 @@ class SocketGate:
             self._send(writer, {"op": "refused", "fact": f"this workspace belongs to {name_of(os.getuid())}"})
             writer.close()
             return
+        self._writers.add(writer)
         pid = await self._desk.enroll(f"user:{name_of(uid)}", "operator")
         tasks: list[asyncio.Task[None]] = []
         try:
@@ -98,6 +104,7 @@ class SocketGate:
                     for task in tasks:
                         task.cancel()
         finally:
+            self._writers.discard(writer)
             writer.close()
 
     async def _line(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:

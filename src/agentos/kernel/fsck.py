@@ -113,6 +113,8 @@ def _account_tree(state: State) -> Iterator[Breach]:
             yield f"account {id}", f"has spent {row.spent}, less than those below it: {spent[id]}"
         if row.is_closed and not users[id] and row.reserved == NOTHING:
             yield f"account {id}", "is closed and empty, and still there"
+        if not row.is_closed and not users[id] and id != ROOT and row.owner not in state.orders:
+            yield f"account {id}", f"of {row.owner} is open, and nobody draws on it"
 
 
 def _capability_holders(state: State) -> Iterator[Breach]:
@@ -289,19 +291,21 @@ def _effects(state: State) -> Iterator[Breach]:
             yield f"effect {number}", "is abandoned, not in flight, and still there"
         if pending.attempt > value("attempts_max"):
             yield f"effect {number}", f"is at attempt {pending.attempt}"
-        if pending.is_abandoned != (_owner_is_gone(state, pending)):
-            yield f"effect {number}", "is abandoned, or should be"
+        if not pending.is_abandoned and not _is_wanted(state, pending):
+            yield f"effect {number}", "has an outcome that nobody will use, and is not abandoned"
+        if pending.is_abandoned and pending.pid in state.processes:
+            yield f"effect {number}", f"is abandoned, and {pending.pid} lives"
     for number in wanted:
         if number not in state.effects:
             yield f"effect {number}", "is in a process's list and is over"
 
 
-def _owner_is_gone(state: State, pending: Pending) -> bool:
-    """Nobody will ever use its outcome."""
+def _is_wanted(state: State, pending: Pending) -> bool:
+    """Whether a process waits for its outcome, or its order's state does."""
     if pending.pid != KERNEL:
-        return pending.pid not in state.processes or pending.id not in state.processes[pending.pid].effects
+        return pending.pid in state.processes and pending.id in state.processes[pending.pid].effects
     order = state.orders.get(pending.order) if pending.order is not None else None
-    return order is None or order.state not in ("proving", "starting", "sealing", "verifying", "closing")
+    return order is not None and order.state in ("proving", "starting", "sealing", "verifying", "closing")
 
 
 def _leases(state: State) -> Iterator[Breach]:

@@ -110,6 +110,9 @@ def open(state: State, entry: Entry, call: Open) -> Ruling:
         return Busy(thing=f"channel {call.channel}", fact="is open with another schema", remedy="use its schema")
     if there is not None:
         return capability.counted(held, deciding(answer(entry, Done())))
+    order = OrderId(call.channel.split("/")[1])
+    if order in state.closed:
+        return Closed(thing=f"order {order}", fact=f"is {state.closed[order].state}, and so are its channels")
     if len(state.channels) >= value("channels_max"):
         return Exhausted(thing="open channels", fact=f"are {len(state.channels)}", limit="limits.channels_max")
     opened = ChannelOpened(channel=call.channel, schema=call.schema, by=process.pid)

@@ -12,6 +12,8 @@ Rule 3: the queue is first come, first served; a waiter that ends leaves it.
 Source: Kleppmann, "How to do distributed locking" (2016), for fencing tokens.
 """
 
+from collections.abc import Collection
+
 from agentos.abi.calls.lease import Acquire, Release, Renew
 from agentos.abi.events.base import Event
 from agentos.abi.events.call import TimerSet
@@ -107,12 +109,12 @@ def _token_fault(state: State, pid: Pid, resource: str, token: int) -> Refusal |
 
 
 def end(
-    state: State, lease: Lease, reason: str, now_ns: int, *, leaving: Pid | None = None, offset: int = 0
+    state: State, lease: Lease, reason: str, now_ns: int, *, leaving: Collection[Pid] = (), offset: int = 0
 ) -> list[Event]:
     """The lease ends, and the next that still waits gets it."""
     events: list[Event] = [LeaseEnded(resource=lease.resource, token=lease.token, reason=reason)]
     for call in lease.queue:
-        if call.pid == leaving or call.pid not in state.processes or state.processes[call.pid].state == "zombie":
+        if call.pid in leaving or call.pid not in state.processes or state.processes[call.pid].state == "zombie":
             continue
         deadline = now_ns + lease.waits[str(call)]
         token = state.next_token + offset
@@ -122,14 +124,14 @@ def end(
     return events
 
 
-def pass_on(state: State, dead: Process, now_ns: int) -> list[Event]:
-    """Part of reaping: what the dead process held goes to the next."""
+def pass_on(state: State, dead: Process, leaving: Collection[Pid], now_ns: int) -> list[Event]:
+    """Part of reaping: what the dead process held goes to the next who is not leaving with it."""
     events: list[Event] = []
     for resource in dead.leases:
         if state.leases[resource].holder == dead.pid:
             set_already = sum(isinstance(event, TimerSet) for event in events)
             events += end(
-                state, state.leases[resource], f"{dead.pid} ended", now_ns, leaving=dead.pid, offset=set_already
+                state, state.leases[resource], f"{dead.pid} ended", now_ns, leaving=leaving, offset=set_already
             )
     return events
 

@@ -230,7 +230,7 @@ def _signal(state: State, entry: Entry, target: Process, signal: Signal) -> Ruli
     done = answer(entry, Done())
     match signal:
         case Signal.KILL:
-            return deciding(*killed(target.pid, f"killed by {entry.id.pid}"), done, then=[Halt(target.pid)])
+            return deciding(done, *killed(target.pid, f"killed by {entry.id.pid}"), then=[Halt(target.pid)])
         case Signal.STOP | Signal.CONT:
             return deciding(ProcessSignalled(pid=target.pid, signal=signal, by=entry.id.pid), done)
         case _:

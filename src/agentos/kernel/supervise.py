@@ -40,17 +40,18 @@ def reap(state: State, entry: Entry, call: Reap) -> Ruling:
     for waiting in dead.parked.values():
         if waiting.kind == "question":
             events.append(QuestionWithdrawn(question=int(waiting.target), reason=f"{dead.pid} ended"))
-    for child in dead.children:
-        if state.processes[child].spec.is_linked and state.processes[child].state != "zombie":
-            events += process.killed(child, f"its parent {dead.pid} ended")
-            instructions.append(Halt(child))
+    linked = [child for child in dead.children if state.processes[child].spec.is_linked]
+    linked = [child for child in linked if state.processes[child].state != "zombie"]
+    for child in linked:
+        events += process.killed(child, f"its parent {dead.pid} ended")
+        instructions.append(Halt(child))
     for number in dead.effects:
         pending = state.effects[number]
         if pending.is_dispatched:
             instructions.append(Abort(number))
         else:
             events += effects.dropped(pending, f"{dead.pid} ended")
-    events += lease.pass_on(state, dead, entry.now_ns)
+    events += lease.pass_on(state, dead, (dead.pid, *linked), entry.now_ns)
     is_vacant, consequences, halts = _supervise(state, dead, entry.now_ns)
     events.append(ProcessReaped(pid=dead.pid, order=dead.order, is_vacant=is_vacant))
     events += budget.ending(state, dead)

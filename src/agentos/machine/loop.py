@@ -142,8 +142,9 @@ class Machine:
         return len(batch.rows)
 
     def _flush(self, batch: "Batch") -> None:
-        self._crash("before append")
+        self._crash("before sync")
         self._blobs.sync()
+        self._crash("before append")
         self.journal.append(batch.rows, is_durable=batch.is_durable)
         self._crash("after append")
 
@@ -152,6 +153,7 @@ class Machine:
             self.recorded(row, event)
         for response in batch.responses:
             self.responded(response)
+        self._crash("amid telling")
         for instruction in batch.instructions:
             self.instructed(instruction)
         for done in batch.told:

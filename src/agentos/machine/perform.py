@@ -46,7 +46,7 @@ from agentos.ports import forge as forges
 from agentos.ports.blobs import Blobs
 from agentos.ports.check import Checker
 from agentos.ports.forge import Forge, Stamp
-from agentos.ports.inference import Inference, InferenceError, Unreachable
+from agentos.ports.inference import Garbled, Inference, InferenceError, Unreachable
 from agentos.ports.tool import Tool
 
 TOOL_WALL_S = 600  # a tool that takes longer than ten minutes is a job, and belongs in an order of its own
@@ -78,6 +78,8 @@ class Performer:
         self._machine, self._devices, self._jitter_milli = machine, devices, jitter_milli
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
+        self._begun: dict[int, None] = {}  # queryable effects that this kernel has tried itself
+        self._begun_at_s = 0.0  # when this kernel began to act, by the loop's clock
         self._does: dict[type[Effect], Callable[[Any, Perform], Awaitable[AnyOutcome]]] = {
             Generate: self._generate,
             RunTool: self._run_tool,
@@ -91,12 +93,19 @@ class Performer:
     def begin(self, group: asyncio.TaskGroup) -> None:
         """Effects run in this group from now on."""
         self._group = group
+        self._begun_at_s = asyncio.get_running_loop().time()
 
     def perform(self, instruction: Perform) -> None:
         assert self._group is not None, "begin first"
         task = self._group.create_task(self._do(instruction))
         self._tasks[instruction.id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(instruction.id, None))
+        task.add_done_callback(lambda task: self._ended(instruction, task))
+
+    def _ended(self, instruction: Perform, task: "asyncio.Task[None]") -> None:
+        """The task is over. One that was cancelled before its first step has told nothing, so it is told here."""
+        self._tasks.pop(instruction.id, None)
+        if task.cancelled():
+            self._machine.tell(Settle(effect=instruction.id, attempt=instruction.attempt, outcome=Cancelled()))
 
     def abort(self, instruction: Abort) -> None:
         """Stop an effect in flight; its outcome says so. Nothing happens when it is over already."""
@@ -151,7 +160,7 @@ class Performer:
             fact=f"{type(error).__name__.lower()}: {error}"[:500],
             is_retryable=error.is_retryable,
             retry_after_ns=wait if error.is_retryable else 0,
-            is_spent_unknown=isinstance(error, Unreachable) and error.is_sent,
+            is_spent_unknown=isinstance(error, Garbled) or isinstance(error, Unreachable) and error.is_sent,
         )
 
     async def _run_tool(self, effect: RunTool, instruction: Perform) -> AnyOutcome:
@@ -160,6 +169,7 @@ class Performer:
             return Failed(fact=f"there is no tool {effect.tool!r}; there are: {', '.join(sorted(self._devices.tools))}")
         root = self.copy(effect.order, effect.attempt)
         if instruction.attempt > 1 and effect.repeat == "queryable":
+            await self._outwait(instruction)
             earlier = await tool.query(root=root, key=instruction.key)
             if earlier is not None:
                 return self._tool_ended(earlier.content, earlier.is_error)
@@ -167,13 +177,26 @@ class Performer:
             arguments = msgspec.json.decode(self._devices.blobs.get(effect.arguments), type=dict[str, object])
         except msgspec.DecodeError as error:
             return self._tool_ended(f"the arguments are not a JSON object: {error}", True)
+        if effect.repeat == "queryable":
+            self._begun[instruction.id] = None
         try:
             async with asyncio.timeout(TOOL_WALL_S):
                 result = await tool.run(arguments, root=root, key=instruction.key)
         except TimeoutError:
             fact = f"no result within {TOOL_WALL_S} s"
             return Unknown(fact=fact) if effect.repeat == "once" else Failed(fact=fact, is_timeout=True)
+        except ConnectionError as error:  # it may have happened: how it may be repeated decides
+            return Unknown(fact=f"the line to it broke: {error}"[:500])
         return self._tool_ended(result.content, result.is_error)
+
+    async def _outwait(self, instruction: Perform) -> None:
+        """Let a dead kernel's attempt arrive, or never: asked too early, the world says no and does it after all.
+
+        An attempt that this kernel made itself has ended, so nothing of it is on its way.
+        """
+        if instruction.id not in self._begun:
+            loop = asyncio.get_running_loop()
+            await asyncio.sleep(max(self._begun_at_s + TOOL_WALL_S - loop.time(), 0))
 
     def _tool_ended(self, content: str, is_error: bool) -> ToolEnded:
         return ToolEnded(content=self._devices.blobs.put(content.encode()), is_error=is_error)
@@ -222,7 +245,8 @@ class Performer:
                 repository, effect.ref, old=None, new=effect.commit, why=f"agentos: {effect.order} closed"
             )
         except forges.Moved as error:
-            return Failed(fact=str(error))
+            if not await self._is_at(repository, effect.ref, effect.commit):
+                return Failed(fact=str(error))  # else a dead kernel's attempt was quicker, and did the same
         return Moved()
 
     async def _apply_change(self, effect: ApplyChange, instruction: Perform) -> AnyOutcome:

@@ -145,9 +145,11 @@ class Programs:
             self._retire(line)
 
     def respond(self, response: Response) -> None:
-        """A durable response: to whoever waits, or wake the program it belongs to."""
-        if self._trap.respond(response):
-            return
+        """A durable response: to whoever waits, and wake the program it belongs to if it is not in memory.
+
+        That somebody waits does not say that it is: a call outlives the release of the program that made it.
+        """
+        self._trap.respond(response)
         pid = response.id.pid
         process = self._machine.state.processes.get(pid)
         if process is None or process.state == "zombie" or pid in self._resident:

@@ -28,8 +28,17 @@ from agentos.ports.journal import Corrupt, Journal, Row, Snapshot
 SNAPSHOT_EVERY = 20_000  # events: replaying that many takes about a quarter of a second
 
 
+_tag: list[str] = []  # once it has been read: the code that runs does not change under it
+
+
 def tag() -> str:
     """The digest of the code that folds events: kernel and records."""
+    if not _tag:
+        _tag.append(_digest())
+    return _tag[0]
+
+
+def _digest() -> str:
     digest = sha256()
     for package in ("agentos.abi", "agentos.kernel"):
         root = Path(str(resources.files(package)))

@@ -128,6 +128,14 @@ class Tape:
             done = cut
             yield Image(cut, mark, disk.after_cut(self._random))
 
+    def image(self) -> Image:
+        """Cut now."""
+        disk, mark = _Disk(), 0
+        for step in self.steps:
+            mark = step.value if isinstance(step, Mark) else mark
+            disk.play(step)
+        return Image(len(self.steps), mark, disk.after_cut(self._random))
+
     def close(self) -> None:
         """Unregister the VFS. Close what was opened through it first."""
         self._shim.unregister()

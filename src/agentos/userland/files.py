@@ -17,6 +17,10 @@ class Unreadable(Exception):
     """The file cannot be shown whole; the message says why."""
 
 
+class Unwritable(Exception):
+    """The file cannot be written; the message says why."""
+
+
 class Tree(NamedTuple):
     """The files of the working copy."""
 

@@ -28,6 +28,7 @@ from agentos.userland.task import Holdings, Task
 POLL_NS, POLL_NS_MAX = 10_000_000_000, 300_000_000_000  # 10 s doubling to 5 min: people answer in minutes or days
 GATE_FAMILY = "program"  # the gatekeeper is no model, and so of no worker's model family
 JUDGE_CLASS = "judge"
+NOT_ACCEPTED = "a person did not accept it"
 
 
 class Cause(NamedTuple):
@@ -112,7 +113,7 @@ async def _review(
     child = await os.spawn("reviewer", role=check.role, args=given, grants=grants, domain="review")
     ended = await os.wait(child)
     if ended.status != 0:
-        return Outcome(escalation=cause(ended, what="reviewer"))
+        return await _unjudged(os, standing.order, cause(ended, what="reviewer"))
     opinion = msgspec.json.decode(await os.text(ended.result), type=Opinion)
     if opinion.verdict == Verdict.UNVERIFIED:
         return Outcome(
@@ -137,9 +138,16 @@ async def _gate(os: System, order: OrderId) -> Outcome | None:
     child = await os.spawn("gatekeeper", role="gatekeeper", grants=grants, domain="gate", family=GATE_FAMILY)
     ended = await os.wait(child)
     if ended.status != 0:
-        return Outcome(escalation=cause(ended, what="gatekeeper"))
+        return await _unjudged(os, order, cause(ended, what="gatekeeper"))
     ruling = msgspec.json.decode(await os.text(ended.result), type=Ruling)
     return None if ruling.verdict == Verdict.PASSED else Outcome(escalation=Cause("gate_failed", ruling.reason))
+
+
+async def _unjudged(os: System, order: OrderId, why: Cause) -> Outcome:
+    """A judge failed: for there was nothing to judge any more, since a person was quicker, or for a reason of its own."""
+    if (await os.look(order)).state == "ready":
+        return Outcome(rejection=NOT_ACCEPTED)
+    return Outcome(escalation=why)
 
 
 async def _people(os: System, order: OrderId) -> Outcome:
@@ -147,6 +155,6 @@ async def _people(os: System, order: OrderId) -> Outcome:
     span_ns = POLL_NS
     while True:
         if (await os.look(order)).state == "ready":
-            return Outcome(rejection="a person did not accept it")
+            return Outcome(rejection=NOT_ACCEPTED)
         await os.sleep(span_ns)
         span_ns = min(2 * span_ns, POLL_NS_MAX)

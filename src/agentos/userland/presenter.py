@@ -1,6 +1,9 @@
-"""The presenter: has the kernel judge the working copy, for a parent that is not to be known as its author alone.
+"""The presenter: puts finished texts into the working copy and has the kernel judge it, for a parent that conducts.
 
-Rule 1: it presents what is there and tells the verdict; it changes nothing and claims what it was given to claim.
+Whoever writes to the copy is an author, and no descendant of an author may judge. A conductor that has judges among its
+children must therefore not write; it has this done.
+
+Rule 1: it writes what it was given, presents, and tells the verdict; it makes nothing up and decides nothing.
 """
 
 from typing import Any
@@ -11,6 +14,7 @@ from agentos.abi.handoff import HandOff
 from agentos.abi.ids import OrderId
 from agentos.abi.replies import Judged
 from agentos.sdk import System
+from agentos.userland import files
 
 
 class Presentation(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,9 +22,14 @@ class Presentation(msgspec.Struct, frozen=True, kw_only=True):
 
     order: OrderId
     claim: HandOff
+    files: dict[str, str] = {}  # path to text
 
 
 async def main(os: System, args: Any, state: Any = None) -> Judged:
-    """Present, and answer with the verdict."""
+    """Write, present, and answer with the verdict. Fails where a file cannot be written."""
     given = msgspec.convert(args, Presentation)
+    for path, text in given.files.items():
+        wrong = await files.write(os, path, text)
+        if wrong:
+            raise files.Unwritable(wrong)
     return await os.present(given.order, given.claim)

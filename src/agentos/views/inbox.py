@@ -45,7 +45,7 @@ class Row(msgspec.Struct):
 
     def command(self, choice: str = "") -> str:
         """What to type to decide it."""
-        return f"agentos decide {self.question} {choice or (self.choices[0] if self.choices else 'ANSWER')}"
+        return f"agentos inbox {self.question} {choice or (self.choices[0] if self.choices else 'ANSWER')}"
 
 
 def rows(facts: Iterable[Fact]) -> list[Row]:

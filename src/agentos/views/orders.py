@@ -48,17 +48,17 @@ _NEXT = {
     "gating": ("", "it waits for its gatekeeper"),
     "closing": ("", "its branch is being moved"),
     "escalated": ("agentos inbox", "it waits for your word"),
-    "closed": ("agentos work apply {order}", "take the commit over"),
-    "judged": ("agentos work show {order}", "see what was found"),
-    "cancelled": ("agentos work show {order}", "see how far it came"),
+    "closed": ("agentos apply {order}", "take the commit over"),
+    "judged": ("agentos show {order}", "see what was found"),
+    "cancelled": ("agentos show {order}", "see how far it came"),
 }
 _ASKED = ("agentos inbox", "it has a question for you")
-_NO_BRANCH = ("agentos work show {order}", "see the sealed commit")
+_NO_BRANCH = ("agentos show {order}", "see the sealed commit")
 
 
 def next_step(order: str, state: str, *, questions: int = 0, has_repository: bool = True) -> Step:
     """The one thing to do next about an order."""
-    command, why = _NEXT.get(state, ("agentos work show {order}", "see its record"))
+    command, why = _NEXT.get(state, ("agentos show {order}", "see its record"))
     if questions and state not in OVER and state != "escalated":
         command, why = _ASKED
     if state == "closed" and not has_repository:

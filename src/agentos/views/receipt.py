@@ -253,7 +253,7 @@ def _but(answers: Answers) -> str:
 def _next(answers: Answers, style: Style) -> str:
     label = style("faint", "next".ljust(_LABEL))
     if not answers.next.command:
-        command, why = f"agentos work show {answers.order}", answers.next.why
+        command, why = f"agentos show {answers.order}", answers.next.why
     else:
         command, why = answers.next.command, answers.next.why
     room = COLUMNS_MAX - _LABEL - len(command) - 4

@@ -31,7 +31,9 @@ class Receive(Call, frozen=True, tag="receive"):
 class Open(Call, frozen=True, tag="open"):
     """Create a named channel whose messages must match a JSON Schema. Opening it again with the same schema is fine.
 
-    Refusals: Forbidden, Busy (it exists with another schema), Invalid, Exhausted (channels).
+    A channel below "/WO-n/" belongs to that order and ends with it.
+
+    Refusals: Forbidden, Busy (it exists with another schema), Invalid, Exhausted (channels), Closed (its order is over).
     """
 
     channel: str

@@ -72,6 +72,7 @@ class Far(wire.Far):
         return peer_of(self).ask("operate", "exit", [self, kind, error, None])
 
     def __hash__(self):
+        peer_of(self).note.is_loose = True  # equal objects over there have unequal hashes here
         return hash((Far, object.__getattribute__(self, "ref")))
 
     def __dir__(self):
@@ -171,7 +172,7 @@ def _make_far(peer, ref, about):
     if kind == "exception":
         return peer.describe.mirror(peer, ref, about)
     if kind == "object":
-        peer.note.is_loose = True
+        peer.note.is_far = True
     full = {"kind": kind, **{key: str(about.get(key, "")) for key in ("name", "module", "doc")}}
     return peer.far.setdefault(ref, Far(peer, ref, full))
 
@@ -181,6 +182,8 @@ class _Module(types.ModuleType):
 
     def __getattr__(self, name):
         if name.startswith("__"):
+            if "__note__" in self.__dict__:
+                self.__dict__["__note__"]().is_loose = True  # `__version__` and the like are not asked for over there
             raise AttributeError(name)
         return getattr(self.__dict__["__far__"](), name)
 
@@ -193,7 +196,7 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         self.sources = set(sources)
 
     def find_spec(self, name, path, target=None):
-        places = [p for p in (path if path is not None else sys.path)]
+        places = list(path if path is not None else sys.path)
         if path is None:
             places += ["/work", "/work/src"]
         for place in places:
@@ -229,6 +232,7 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             return loaded[0]
 
         module.__dict__["__far__"] = far
+        module.__dict__["__note__"] = lambda: self.peer.note
         far()  # an artifact that cannot be imported fails here, as it would beside the tests
         module.__all__ = [name for name in loaded[1] if not name.startswith("__")]
 
@@ -270,7 +274,12 @@ def main():
 
         def extra():
             is_opaque = note.is_opaque or collecting.is_opaque
-            return {"crossings": note.crossings, "is_loose": note.is_loose, "is_opaque": is_opaque}
+            return {
+                "crossings": note.crossings,
+                "is_loose": note.is_loose,
+                "is_far": note.is_far,
+                "is_opaque": is_opaque,
+            }
 
         return extra
 

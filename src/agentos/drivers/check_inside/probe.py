@@ -99,7 +99,8 @@ def variants(value, depth=0):
     if kind is bool:
         yield not value
     elif kind in (int, float, complex):
-        yield value + random.choice((1, 3, 17)) + abs(value) if kind is not complex else value + 1
+        moved = value + random.choice((1, 3, 17)) + abs(value)
+        yield moved if moved - moved == 0 and moved != value else kind(0)  # infinity stays where it is
     elif kind is str:
         yield value + random.choice("qzj") + "~"
     elif kind is bytes:
@@ -116,11 +117,11 @@ def _spoil_container(value, kind, depth):
         return
     keys = list(value) if kind is dict else range(len(value))
     items = list(value.values()) if kind is dict else list(value)
-    for at in list(zip(range(VARIANTS_MAX), keys)):
+    for at in list(enumerate(keys))[:VARIANTS_MAX]:
         for spoiled in list(variants(items[at[0]], depth + 1))[:4] or [_Stranger()]:
             changed = list(items)
             changed[at[0]] = spoiled
             try:
-                yield dict(zip(keys, changed)) if kind is dict else kind(changed)
+                yield {key: changed[n] for n, key in enumerate(keys)} if kind is dict else kind(changed)
             except TypeError:
                 return  # a set of what cannot be hashed once spoiled

@@ -17,8 +17,8 @@ class Hung(Exception):
 class Watchdog:
     """Interrupts a test that hangs, so that the others still get their turn. For the base, which has no reason to lie."""
 
-    FIRST_S = 10.0  # an honest unit test takes less; after one hang the rest probably hang for the same reason
-    NEXT_S = 2.0
+    FIRST_S = 5.0  # an honest unit test takes less; after one hang the rest probably hang for the same reason
+    NEXT_S = 1.0
 
     def __init__(self):
         self.limit_s = self.FIRST_S
@@ -45,8 +45,12 @@ def canaries():
     def fine(self=None):
         assert right == left + (right - left)
 
-    names = ["test_" + os.urandom(5).hex() for _ in range(2)]
-    return list(zip(names, (wrong, fine)))
+    return [("test_" + os.urandom(5).hex(), body) for body in (wrong, fine)]
+
+
+def _is_from_afar(error):
+    """Whether the artifact raised it, in its own sandbox."""
+    return vars(error).get("is_from_afar", False) is True if hasattr(error, "__dict__") else False
 
 
 def run(runner, arguments, record, each, watchdog=None):
@@ -108,7 +112,7 @@ class _Plugin:
 
     def pytest_runtest_makereport(self, item, call):
         if call.excinfo is not None:
-            self.notes.setdefault(item.nodeid, call.excinfo.type.__name__)
+            self.notes.setdefault(item.nodeid, (call.excinfo.type.__name__, _is_from_afar(call.excinfo.value)))
 
     def pytest_runtest_logreport(self, report):
         is_expected = hasattr(report, "wasxfail")
@@ -126,7 +130,8 @@ class _Plugin:
         else:
             outcome = "passed" if has_call else "failed"
         extra = self.extra.pop(nodeid, dict)()
-        self.record({"test": nodeid, "outcome": outcome, "error": self.notes.get(nodeid, ""), **extra})
+        error, is_from_afar = self.notes.get(nodeid, ("", False))
+        self.record({"test": nodeid, "outcome": outcome, "error": error, "is_from_afar": is_from_afar, **extra})
 
 
 def _run_unittest(arguments, record, each, watchdog):
@@ -169,7 +174,7 @@ class _Result(unittest.TextTestResult):
 
     def startTest(self, test):
         super().startTest(test)
-        self.current[test] = ["passed", ""]
+        self.current[test] = ["passed", "", False]
         self.extra = self.each(test.id())
         if self.watchdog:
             self.watchdog.start()
@@ -179,7 +184,8 @@ class _Result(unittest.TextTestResult):
             self.record({"broken": test.id(), "why": self._exc_info_to_string(error, test) if error else outcome})
             return
         if self.current[test][0] in ("passed", outcome):
-            self.current[test] = [outcome, error[0].__name__ if error else ""]
+            is_from_afar = bool(error) and _is_from_afar(error[1])
+            self.current[test] = [outcome, error[0].__name__ if error else "", is_from_afar]
 
     def addError(self, test, err):
         super().addError(test, err)
@@ -210,11 +216,13 @@ class _Result(unittest.TextTestResult):
         if self.watchdog:
             self.watchdog.stop()
         super().stopTest(test)
-        outcome, error = self.current.pop(test)
+        outcome, error, is_from_afar = self.current.pop(test)
         if type(test).__name__ == "_FailedTest":  # unittest's stand-in for a module that could not be imported
             self.record({"broken": test.id(), "why": str(getattr(test, "_exception", ""))[-2000:]})
         else:
-            self.record({"test": test.id(), "outcome": outcome, "error": error, **self.extra()})
+            self.record(
+                {"test": test.id(), "outcome": outcome, "error": error, "is_from_afar": is_from_afar, **self.extra()}
+            )
 
 
 _PYTEST_OR_UNITTEST = {"pytest": _run_pytest, "unittest": _run_unittest}

@@ -24,6 +24,7 @@ import pathlib
 import select
 import struct
 import time
+import uuid
 
 MESSAGE_BYTES_MAX = 64 << 20  # one argument list; a test passes less than that, and a hostile peer could send more
 DEPTH_MAX = 60  # nesting of containers; deeper, or circular, goes by reference
@@ -39,6 +40,7 @@ class Note:
     def __init__(self):
         self.crossings = 0
         self.is_loose = False  # something crossed that may behave differently apart: a failure says little
+        self.is_far = False  # an object of the artifact's own came across, and stayed there
         self.is_opaque = False  # the artifact itself answered a comparison: a pass says little
 
 
@@ -56,6 +58,8 @@ _BY_TAG = {
     "A": lambda text: bytearray(base64.b64decode(text)),
     "P": lambda text: pathlib.Path(text),
     "I": lambda text: int(text, 16),
+    "Y": lambda parts: datetime.timedelta(*parts),
+    "U": lambda text: uuid.UUID(text),
 }
 _TO_TAG = {
     datetime.datetime: ("T", lambda v: v.isoformat()),
@@ -66,6 +70,8 @@ _TO_TAG = {
     bytes: ("B", lambda v: base64.b64encode(v).decode()),
     bytearray: ("A", lambda v: base64.b64encode(v).decode()),
     type(pathlib.Path()): ("P", str),
+    datetime.timedelta: ("Y", lambda v: [v.days, v.seconds, v.microseconds]),
+    uuid.UUID: ("U", str),
     int: ("I", hex),  # only those over 4000 digits, where decimal notation is refused
 }
 _SEQUENCES = {"l": list, "t": tuple, "s": set, "f": frozenset}
@@ -198,7 +204,9 @@ class Peer:
         return out
 
     def raised(self, sent):
-        return self.describe.raised(self, sent)
+        error = self.describe.raised(self, sent)
+        error.is_from_afar = True
+        return error
 
     def _send(self, message):
         body = json.dumps(message).encode()

@@ -231,7 +231,7 @@ def _consequences(state: State, question: Question, call: Decide, caller: Proces
             return deciding(_accepted(order, question, call, caller))
         case "escalation" if order is not None and order.state == "escalated":
             if call.choice == "cancel":
-                return orders.cancelling(state, order, f"cancelled by {caller.principal}")
+                return orders.cancelling(state, order, f"cancelled by {caller.principal}", kept=question.id)
             return orders.resuming(state, order, now_ns)
     return deciding()
 

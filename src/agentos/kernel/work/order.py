@@ -195,10 +195,15 @@ def escalating(state: State, order: Order, reason: str, detail: str, choices: tu
     return Decision([*void, escalated, asked, *ends], instructions)
 
 
-def withdrawing(state: State, order: Order, reason: str) -> list[Event]:
-    """The approvals asked for leave the inbox: what they are about is presented no more."""
-    asked = [state.questions[number] for number in order.questions]
-    return [QuestionWithdrawn(question=row.id, reason=reason) for row in asked if row.kind == "approval"]
+def withdrawing(state: State, order: Order, reason: str, *, kept: int = 0) -> list[Event]:
+    """What the kernel asked about it leaves the inbox. What its processes asked leaves with them.
+
+    `kept` is the question that is being answered right now.
+    """
+    asked = [state.questions[number] for number in order.questions if number != kept]
+    return [
+        QuestionWithdrawn(question=row.id, reason=reason) for row in asked if row.kind in ("approval", "escalation")
+    ]
 
 
 def resuming(state: State, order: Order, now_ns: int) -> Decision:
@@ -257,18 +262,22 @@ def cancel(state: State, entry: Entry, call: Cancel) -> Ruling:
     return capability.counted(held, Decision([answer(entry, Done()), *ruling.events], ruling.instructions))
 
 
-def cancelling(state: State, order: Order, reason: str) -> Decision:
+def cancelling(state: State, order: Order, reason: str, *, kept: int = 0) -> Decision:
     """The order ends without a result."""
     ends, instructions = _stop(state, order, f"{order.id} was cancelled")
+    void = withdrawing(state, order, "the order was cancelled", kept=kept)
     spent = state.accounts[order.account].spent
     over = OrderCancelled(order=order.id, reason=reason, spent=spent)
-    return Decision([*ends, over, AccountClosed(account=order.account)], instructions)
+    return Decision([*void, *ends, over, AccountClosed(account=order.account)], instructions)
 
 
 def ending(state: State, order: Order, over: Event) -> Decision:
     """The order ends with a result: nothing of it goes on."""
     ends, instructions = _stop(state, order, f"{order.id} is over")
-    return Decision([*ends, over, AccountClosed(account=order.account)], instructions)
+    return Decision(
+        [*withdrawing(state, order, "the order is over"), *ends, over, AccountClosed(account=order.account)],
+        instructions,
+    )
 
 
 def raise_(state: State, entry: Entry, call: Raise) -> Ruling:
@@ -382,8 +391,6 @@ def apply_over(state: State, event: OrderClosed | OrderJudged | OrderCancelled, 
         order.contract.repository,
         order.contract.base,
     )
-    for number in order.questions:
-        state.questions.pop(number, None)
     _abandon(state, event.order)
     agenda.strike(state, order.timer)
     ipc.close(state, event.order)

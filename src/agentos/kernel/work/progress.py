@@ -43,7 +43,7 @@ def advance(state: State, entry: Entry, call: Advance) -> Ruling:
         case "verifying" if order.waiting_checks == 0:
             step = evidence.conclude(state, order)
         case "gating":
-            step = gate.weigh(state, order)
+            step = _weigh(state, order)
         case _:
             step = deciding()
     assert isinstance(step, Decision)
@@ -89,6 +89,18 @@ def _weigh_proofs(state: State, order: Order) -> Ruling:
             detail = f"{finding.check} passes on the base already, so it cannot show that work was done"
             return orders.escalating(state, order, Reason.CHECK_GREEN_ON_BASE, detail, ("proceed", "cancel"))
     return deciding(OrderReady(order=order.id))
+
+
+def _weigh(state: State, order: Order) -> Ruling:
+    """Close, or ask for what is missing; where nobody is left who could bring it, a person is asked."""
+    step = gate.weigh(state, order)
+    assert isinstance(step, Decision)
+    is_awaited = bool(order.processes) or any(number in state.questions for number in order.questions)
+    if step.events or is_awaited or order.contract.is_external:
+        return step
+    return orders.escalating(
+        state, order, "not_judged", "whoever was to judge it ended without a word", ("retry", "cancel")
+    )
 
 
 def _conduct(state: State, order: Order) -> Ruling:

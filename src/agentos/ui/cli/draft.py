@@ -15,7 +15,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from agentos.abi.budget import ORDER_DEFAULT, Amounts
-from agentos.abi.work import Check, Command, Contract, Scope, Unchanged
+from agentos.abi.work import Check, Command, Contract, Document, Scope, Unchanged
 from agentos.ui.cli import table
 from agentos.ui.cli.trouble import Trouble
 from agentos.userland.documents.order import OrderDraft
@@ -41,6 +41,8 @@ FORBIDDEN = (
     ".gitattributes",
     ".gitmodules",
 )
+# What a worker may use unless an order file says less: its own copy's files, and a shell in the sandbox, with no network.
+TOOLS = ("read_file", "write_file", "edit_file", "list_files", "search_files", "shell")
 BRANCH = "refs/heads/agentos/{order}"
 
 
@@ -161,7 +163,7 @@ def external(ground: Ground, candidate: str, wish: Wish = NO_WISH) -> Draft:
     wish = wish._replace(budget_uusd=wish.budget_uusd or 0)
     contract = _contract(ground, wish, _commands(ground, wish))
     what = "the working tree" if candidate == "worktree" else short(candidate)
-    contract = replace(contract, is_external=True, candidate=candidate, branch="")
+    contract = replace(contract, is_external=True, candidate=candidate, branch="", tools=())
     scope = Scope(allowed=contract.scope.allowed, protected=contract.scope.protected)
     text = f"Judge {what} against {ground.named}."
     return Draft(text.rstrip("."), text, replace(contract, scope=scope), ground.notes)
@@ -212,6 +214,7 @@ def _contract(ground: Ground, wish: Wish, accept: tuple[Check, ...]) -> Contract
         accept=accept,
         budget=Amounts(uusd, ORDER_DEFAULT.tokens, ORDER_DEFAULT.actions),
         wall_ns_max=minutes * _MINUTE_NS,
+        tools=TOOLS,
     )
     if wish.agent:
         contract = replace(contract, agent=wish.agent)
@@ -246,6 +249,7 @@ def render(order: Draft, ground: Ground, columns: int = 80) -> str:
     if not contract.is_external:
         rows.append(("limits", f"{_dollars(contract.budget.uusd)} and {count(minutes, 'minute')}"))
         rows.append(("worker", f"{contract.agent}, model {' or '.join(contract.model_classes)}"))
+        rows.append(("tools", few(list(contract.tools), 6) or "none"))
     if ground.uncommitted and contract.candidate != "worktree":
         rows.append(("note", f"{count(ground.uncommitted, 'uncommitted file')} will not be seen"))
     rows += [("note", note) for note in order.notes[:3]]
@@ -273,4 +277,6 @@ def _told(check: Check) -> str:
             return f"{terminal(shlex.join(check.argv), 200)}   ({red})"
         case Unchanged():
             return f"unchanged: {few([terminal(path, 40) for path in check.paths])}"
+        case Document():
+            return f"{terminal(check.path, 60)} holds what it must"
     return f"{terminal(check.name, 40)} ({type(check).__name__.lower()})"

@@ -42,12 +42,14 @@ class Watch:
         self._orders = Orders()
         self._names: list[Fact] = []  # what a line needs to know to name others
         self.line = ""
+        self.is_news = False  # the last fact has a line of its own
 
     def take(self, fact: Fact) -> End | None:
         """Fold one fact in; the end, if this was it."""
         self._orders.take(fact)
         shown = timeline.lines([*self._names, fact])
-        if shown and shown[-1].seq == fact.seq:
+        self.is_news = bool(shown) and shown[-1].seq == fact.seq
+        if self.is_news:
             self.line = f"{shown[-1].who}: {shown[-1].text}"
         if not self._names or isinstance(fact.event, ProcessSpawned | EffectIntended):
             self._names.append(fact)
@@ -93,7 +95,8 @@ def follow(facts: Iterable[Fact], order: OrderId, screen: Screen) -> End:
     try:
         for fact in facts:
             end = watch.take(fact)
-            screen.progress(watch.told(screen.columns))
+            if screen.is_painting or watch.is_news:
+                screen.progress(watch.told(screen.columns))
             if end is not None:
                 return end
     finally:

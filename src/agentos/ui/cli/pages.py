@@ -24,8 +24,8 @@ def receipt(session: Session, order: OrderId, facts: Sequence[Fact], **fields: A
 
 
 def plain(value: Any) -> Any:
-    """A record as plain values, ready to be written as JSON."""
-    return msgspec.to_builtins(value)
+    """A record as the plain values that JSON has."""
+    return msgspec.json.decode(msgspec.json.encode(value))
 
 
 def facts_plain(fact: Fact) -> dict[str, Any]:

@@ -32,7 +32,7 @@ class Trouble(Exception):
 _REFUSALS = {  # kind: exit status, and what the kind means
     "Invalid": (table.USAGE, "the request contradicts itself"),
     "Forbidden": (table.REFUSED, "no authority for it"),
-    "Busy": (table.FAILED, "somebody else holds it now"),
+    "Busy": (table.FAILED, "it is not free for that now"),
     "Exhausted": (table.EXHAUSTED, "a budget or a limit is used up"),
     "NotYet": (table.FAILED, "something must happen first"),
     "Stale": (table.FAILED, "it is about a state that is over"),

@@ -178,6 +178,9 @@ def _protected(files: list[str], tests: tuple[str, ...], checks: tuple[Command, 
     """Patterns that cover every test file and what steers the checks, as few as do."""
     roots = ("tests", "test", "__tests__", "testdata", "spec")
     chosen = [f"{root}/" for root in roots if any(f"/{root}/" in f"/{path}" for path in files)]
+    chosen += [
+        f"/{folder}/" for folder in _test_folders(files, tests) if not paths.compile_patterns(chosen)(f"{folder}/x")
+    ]
     is_covered = paths.compile_patterns(chosen)
     names = ("test_*.py", "*_test.py", "tests.py", "*.test.*", "*.spec.*", "*_test.go")
     for pattern in names:
@@ -189,13 +192,30 @@ def _protected(files: list[str], tests: tuple[str, ...], checks: tuple[Command, 
     return (*chosen, *(f"/{path}" for path in _data_of(files, tests, read)))
 
 
+def _test_folders(files: list[str], tests: tuple[str, ...]) -> list[str]:
+    """Folders in which most sources are tests: what else is there, loaders and stand-ins, belongs to the tests."""
+    sources = Counter(path.rpartition("/")[0] for path in files if _language(path))
+    found = Counter(path.rpartition("/")[0] for path in tests)
+    return sorted(folder for folder, count in found.items() if folder and 2 * count > sources[folder])
+
+
 def _data_of(files: list[str], tests: tuple[str, ...], read: Read) -> list[str]:
-    """Data files outside test folders that a test names: most likely what it compares with."""
+    """Data outside test folders that test code names, by file or by folder: most likely what it compares with."""
     is_test = paths.compile_patterns(paths.TESTS)
     data = [path for path in files if path.endswith((".json", ".txt", ".csv", ".yaml", ".yml", ".golden", ".expected"))]
     data = [path for path in data if not is_test(path) and "/" in path and not paths.steering_of(path)]
-    text = "\n".join((read(path) or b"").decode(errors="replace") for path in tests[:SOURCES_READ_MAX])
-    return [path for path in data if PurePosixPath(path).name in text]
+    folders = set(_test_folders(files, tests))
+    code = [path for path in files if path in tests or path.rpartition("/")[0] in folders]
+    text = "\n".join((read(path) or b"").decode(errors="replace") for path in code[:SOURCES_READ_MAX])
+    words = set(re.findall(r"[\w.-]+", text))
+    named = {PurePosixPath(path).parent.as_posix() for path in data if PurePosixPath(path).parent.name in words}
+    by_folder = {
+        f"{folder}/" for folder in named if not any(_language(f) and f.startswith(f"{folder}/") for f in files)
+    }
+    singly = [
+        p for p in data if PurePosixPath(p).name in words and f"{PurePosixPath(p).parent.as_posix()}/" not in by_folder
+    ]
+    return sorted(by_folder) + singly
 
 
 def _language(path: str) -> str:

@@ -194,23 +194,15 @@ class Conductor:
         why = next((one.cause for one in ran if one.cause is not None), None)
         if why is not None:
             return why
-        wrong = await self._write(flow, {one.step: one.text or "" for one in ran})
-        return Cause("step_failed", wrong) if wrong else await self._present(flow, left)
+        texts = {one.step: one.text or "" for one in ran}
+        written = {step.output: texts[step.id].strip() + "\n" for step in flow.steps if step.output}
+        return await self._present(flow, left, written)
 
-    async def _write(self, flow: Workflow, outputs: dict[str, str]) -> str:
-        """The outputs that are files, into the working copy; what went wrong, or ""."""
-        for step in flow.steps:
-            if step.output:
-                wrong = await files.write(self._os, step.output, outputs[step.id].strip() + "\n")
-                if wrong:
-                    return f"step {step.id}: {wrong}"
-        return ""
-
-    async def _present(self, flow: Workflow, left: HandOff) -> Cause | None:
-        """Present through a child, and have it judged."""
+    async def _present(self, flow: Workflow, left: HandOff, written: dict[str, str]) -> Cause | None:
+        """Write and present through a child, for this process is no author, and have it judged."""
         order = self._standing.order
-        args = presenter.Presentation(order=order, claim=left)
-        grants = (Grant(Right.PRESENT, f"/{order}"),)
+        args = presenter.Presentation(order=order, claim=left, files=written)
+        grants = (Grant(Right.PRESENT, f"/{order}"), *self._holds.grants(Right.TOOL, ("write_file",)))
         ended = await self._os.wait(await self._os.spawn("presenter", role="worker", args=args, grants=grants))
         if ended.status != 0:
             return judgement.cause(ended, what="presenter")

@@ -1,5 +1,6 @@
 """`demo`: one order from a failing test to a verified change, on this machine and without a network."""
 
+import importlib
 import importlib.util
 
 import click
@@ -15,6 +16,5 @@ def demo(session: Session, keep: bool) -> int:
     """Watch one order go from a failing test to a verified change: no key, no account, no network."""
     if importlib.util.find_spec("agentos.boot.demo") is None:
         raise Trouble("this build has no demo", why="it is not written yet", next='agentos do "..." in a repository')
-    from agentos.boot import demo as shown
-
+    shown = importlib.import_module("agentos.boot.demo")
     return int(shown.run(session.screen.aside, is_kept=keep))

@@ -36,7 +36,7 @@ def up(session: Session) -> int:
     return table.OK
 
 
-@system.command("down", help="Stop the daemon in order. Open orders go on when it is started again.")
+@system.command("down", help="Stop the daemon; open orders go on when it starts again.")
 @common
 def down(session: Session) -> int:
     client = session.running()
@@ -47,7 +47,7 @@ def down(session: Session) -> int:
     return table.OK
 
 
-@system.command("fsck", help="Check the journal: storage, hash chain, fold, laws. Changes nothing.")
+@system.command("fsck", help="Check the journal: storage, chain, fold, laws.")
 @common
 def fsck(session: Session) -> int:
     from agentos.boot import inspection
@@ -63,7 +63,7 @@ def fsck(session: Session) -> int:
     raise Trouble("the journal is not whole", why="see the lines above", next="restore the workspace from a backup")
 
 
-@system.command("replay", help="Fold the journal anew from its first event, and print the digest of the state.")
+@system.command("replay", help="Fold the journal anew, and print the state's digest.")
 @click.option("--until", type=click.IntRange(1), metavar="SEQ", help="Up to this event.")
 @common
 def replay(session: Session, until: int | None) -> int:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from agentos.abi.events.call import CallRefused, EffectSettled
-from agentos.abi.events.process import ProcessExited, ProcessLaunched, ProcessNoted
+from agentos.abi.events.call import CallRefused
+from agentos.abi.events.process import ProcessExited, ProcessLaunched, ProcessNoted, ProcessSpawned
 from agentos.abi.events.work import OrderClosed, OrderEscalated
 from agentos.machine.processes import HEARTBEAT_S
 from tests.e2e.town import Town, events, is_running, wait_until, workers
@@ -88,7 +88,9 @@ def test_no_worker_speaks_for_a_process_that_was_not_launched_on_it(town: Town) 
     order = town.submit(client, "impostor", domain="apart")
     town.wait_for(client, OrderClosed, order)
     facts = town.facts(client)
-    assert [event.text for event in events(facts, ProcessNoted) if "somebody else" in event.text] == []
+    impostor = next(event.pid for event in events(facts, ProcessSpawned) if "impostor" in event.spec.program)
+    noted = [fact.caller for fact in facts if isinstance(fact.event, ProcessNoted) and "else" in fact.event.text]
+    assert set(noted) <= {impostor}, "what it said in another's name was heard"
     assert client.status().pid == town.pids[0], "nothing that was sent has ended the daemon"
     assert not any(fact.cause.startswith("1.1/") for fact in facts), "init makes no calls"
 
@@ -108,5 +110,3 @@ def test_the_gatekeeper_runs_in_another_process_than_the_worker(town: Town) -> N
     town.wait_for(client, OrderClosed, order)
     pids = workers(town.pids[0])
     assert len(pids) == 2, "one for the order's own programs, one for its gatekeeper"
-    settled = events(town.facts(client, order=order), EffectSettled)
-    assert settled

@@ -35,6 +35,7 @@ WAIT_S = 60.0  # a loaded machine with two cores takes a tenth of this
 POLL_S = 0.01
 PROGRAMS = "python:tests.e2e.programs"
 KEYED = ("do_idempotent", "do_queryable")
+FILES = ("write_file", "edit_file", "read_file", "list_files", "search_files")
 E = TypeVar("E", bound=Event)
 
 STEADY = {"lines": [{"when": {}, "say": "a steady word, said again", "delay_ms": 40}]}
@@ -148,9 +149,11 @@ class Town:
         *,
         title: str = "an order",
         check: Any = None,
+        goal: str = "",
         **args: Any,
     ) -> OrderId:
-        """An order that the programs of these tests do. `args` go to the worker; fields of the contract are taken out."""
+        """An order for the programs of these tests, unless there is a `goal`: that is for the ones that ship. What
+        names a field of the contract goes there, the rest to the worker."""
         made = str(args.setdefault("path", f"made/{len(self.pids)}-{time.monotonic_ns()}.txt"))
         fields = {name: args.pop(name) for name in Contract.__struct_fields__ if name in args}
         contract = {
@@ -162,9 +165,9 @@ class Town:
             "budget": Amounts(10_000_000, 50_000_000, 10_000),
             "attempts_max": 50,
             "conductor": f"{PROGRAMS}:conduct",
-            "tools": (*KEYED, "do_once", "do_pure", "write_file", "edit_file", "read_file"),
+            "tools": (*KEYED, "do_once", "do_pure", *FILES),
         }
-        text = json.dumps({"worker": f"{PROGRAMS}:{worker}", "args": args}).encode()
+        text = goal.encode() or json.dumps({"worker": f"{PROGRAMS}:{worker}", "args": args}).encode()
         digest = Digest(sha256(text).hexdigest())
         reply = client.call(Submit(title=title, text=digest, contract=Contract(**(contract | fields))), {digest: text})
         assert isinstance(reply, Ordered)

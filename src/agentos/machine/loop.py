@@ -19,12 +19,12 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from agentos.abi.calls.base import Call
-from agentos.abi.calls.kernel import Settle
+from agentos.abi.calls.kernel import Recover, Settle
 from agentos.abi.effects import Instruction
 from agentos.abi.events import DURABLE_LATER
 from agentos.abi.events.base import Event
 from agentos.abi.events.call import CallAnswered, CallParked, CallRefused
-from agentos.abi.ids import KERNEL, CallId
+from agentos.abi.ids import KERNEL, CallId, Pid
 from agentos.abi.refusals import Refusal
 from agentos.abi.replies import Response
 from agentos.kernel import demand
@@ -208,11 +208,13 @@ class Batch:
 
     def _order(self, incoming: Incoming) -> str:
         """The order a decision belongs to, for the journal's index."""
-        process = self._state.processes.get(incoming.id.pid)
+        call, state = incoming.call, self._state
+        pid: Pid = getattr(call, "pid", KERNEL) if incoming.id.pid == KERNEL else incoming.id.pid
+        process = state.processes.get(pid)
         if process is not None:
             return process.order or ""
-        if isinstance(incoming.call, Settle):
-            pending = self._state.effects.get(incoming.call.effect)
+        if isinstance(call, Settle | Recover):
+            pending = state.effects.get(call.effect)
             return (pending.order or "") if pending is not None else ""
         return ""
 

@@ -184,7 +184,7 @@ class Programs:
     def _domain(self, process: Process) -> str:
         if process.spec.program.startswith("command:"):
             return f"command:{process.pid}"
-        return process.spec.domain or process.principal
+        return process.principal  # which a domain of its own gave it, or its parent
 
     def _run_frame(self, process: Process) -> dict[str, Any]:
         program = self._builtin.get(process.spec.program, process.spec.program)

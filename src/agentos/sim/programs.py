@@ -23,6 +23,7 @@ from agentos.sdk.system import System
 HERE = "python:agentos.sim.programs"
 SECOND_NS = 1_000_000_000
 CHANCE = [0]  # what `fickle` takes for chance; the simulation starts it anew, so that a seed repeats itself
+KEEPERS_MAX = 3  # gatekeepers that may fail one after the other
 ROUNDS_MAX = 4  # attempts a conductor makes before it gives the order to a person
 
 
@@ -53,9 +54,12 @@ async def conductor(os: System, args: Any = None) -> None:
             break
         await _work(os, script, grants)
         standing = await os.look(me.order)
-        if standing.state == "gating":
+        for _ in range(KEEPERS_MAX if standing.state == "gating" else 0):
             keeper = await os.spawn(f"{HERE}:gatekeeper", role="gatekeeper", args=me.order, grants=judging)
-            await os.wait(keeper)
+            if (await os.wait(keeper)).status == 0:
+                break
+        else:
+            continue
         while (await os.look(me.order)).state == "gating":
             await os.sleep(20 * SECOND_NS)  # a person is asked as well, and has all the time they want
     await os.escalate(me.order, "no attempt helped")

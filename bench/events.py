@@ -55,7 +55,14 @@ class Callers:
 
     def settle_all(self) -> None:
         """Every model call in flight has its answer, and those that queued for a slot get one, until none is left."""
-        outcome = Answered(answer=CONTENT, usage=Usage(input_tokens=5, output_tokens=1), uusd=0, is_metered=True, model="m", price="free")
+        outcome = Answered(
+            answer=CONTENT,
+            usage=Usage(input_tokens=5, output_tokens=1),
+            uusd=0,
+            is_metered=True,
+            model="m",
+            price="free",
+        )
         while self.performed:
             started, self.performed = self.performed, []
             for each in started:
@@ -90,7 +97,9 @@ async def measure(folder: Path, rounds: int, batches: int) -> dict[str, list[flo
     async with running(folder, is_inline=True) as rig:
         person = await rig.person()
         pids = [await rig.spawn(person, "park") for _ in range(CALLERS)]
-        await rig.wait_until(lambda: sum(row.state == "waiting" for row in rig.machine.state.processes.values()) >= CALLERS)
+        await rig.wait_until(
+            lambda: sum(row.state == "waiting" for row in rig.machine.state.processes.values()) >= CALLERS
+        )
         callers = Callers(rig, pids)
         for _ in range(rounds):
             for name, mix in (("recorded", recorded), ("governed", governed)):

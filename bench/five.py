@@ -120,7 +120,13 @@ async def traced(folder: Path, program: str, runs: int) -> None:
 def run(folder: Path, is_quick: bool) -> Findings:
     names = [f"{place}_{what}" for place in ("inline", "worker") for what in ("of_floor", "runs_per_s", "cpu_ms")]
     names += ["inline_at_once_runs_per_s", "worker_at_once_runs_per_s"]
-    names += ["langgraph_runs_per_s", "langgraph_cpu_ms", "langgraph_at_once_runs_per_s", "dbos_runs_per_s", "dbos_cpu_ms"]
+    names += [
+        "langgraph_runs_per_s",
+        "langgraph_cpu_ms",
+        "langgraph_at_once_runs_per_s",
+        "dbos_runs_per_s",
+        "dbos_cpu_ms",
+    ]
     series: dict[str, list[float]] = {name: [] for name in names}
     absent = ""
     for _ in range(1 if is_quick else ROUNDS):
@@ -153,9 +159,16 @@ def _beside(middle: dict[str, float | None], absent: str) -> list[Line]:
     for place, where in (("inline", "in this process"), ("worker", "in a worker")):
         one, many = f"{place}_runs_per_s", f"{place}_at_once_runs_per_s"
         lines += [
-            Line(f"times LangGraph sync, one at a time, {where}", times(one, "langgraph_runs_per_s"), 5, "x", note=absent),
+            Line(
+                f"times LangGraph sync, one at a time, {where}", times(one, "langgraph_runs_per_s"), 5, "x", note=absent
+            ),
             Line(f"times DBOS SQLite, one at a time, {where}", times(one, "dbos_runs_per_s"), 8, "x", note=absent),
-            Line(f"times LangGraph sync, {AT_ONCE} at once, {where}", times(many, "langgraph_at_once_runs_per_s"), 50, "x"),
+            Line(
+                f"times LangGraph sync, {AT_ONCE} at once, {where}",
+                times(many, "langgraph_at_once_runs_per_s"),
+                50,
+                "x",
+            ),
         ]
     cpu = times("langgraph_cpu_ms", "worker_cpu_ms")
     return [*lines, Line("CPU of a LangGraph run over ours in a worker", cpu, None, "x", note=peer.versions())]

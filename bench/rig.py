@@ -185,9 +185,7 @@ class Rig:
 
 
 @contextlib.asynccontextmanager
-async def running(
-    folder: Path, *, is_inline: bool = False, residents_max: int = RESIDENTS_MAX
-) -> AsyncIterator[Rig]:
+async def running(folder: Path, *, is_inline: bool = False, residents_max: int = RESIDENTS_MAX) -> AsyncIterator[Rig]:
     """A booted workspace in a folder, ended in order at the end; without the daemon's last snapshot."""
     rig = Rig(folder, is_inline=is_inline, residents_max=residents_max)
     async with asyncio.TaskGroup() as group:

@@ -36,7 +36,9 @@ def has_cli() -> bool:
 
 def run(folder: Path, is_quick: bool) -> Findings:
     if not has_cli():
-        return Findings([Line("agentos --help over python -c pass", None, 3, "x", False, "this tree has no command line")])
+        return Findings(
+            [Line("agentos --help over python -c pass", None, 3, "x", False, "this tree has no command line")]
+        )
     series: dict[str, list[float]] = {"pass_s": [], "help_s": []}
     for _ in range(3 if is_quick else ROUNDS):
         series["pass_s"].append(cpu_s([sys.executable, "-c", "pass"]))

@@ -64,7 +64,9 @@ def run(folder: Path, is_quick: bool) -> Findings:
             Line("CPU of a governed step, kernel and worker", total, 400, "us", is_least=False),
             Line("of which the kernel's", middle["kernel_us"], None, "us"),
             Line("of which the worker's", middle["worker_us"], None, "us"),
-            Line("over LangGraph, sync", total / other if total and other else None, 0.2, "", is_least=False, note=absent),
+            Line(
+                "over LangGraph, sync", total / other if total and other else None, 0.2, "", is_least=False, note=absent
+            ),
             Line("LangGraph AsyncSqliteSaver, sync", other, None, "us", note=peer.versions()),
             Line("LangGraph, checkpoint at exit only", exit, None, "us", note="survives no crash in the middle"),
             Line("governed steps", middle["steps_per_s"], None, "/s"),

@@ -1,6 +1,6 @@
 """Five no-op steps, each persisted, as a DBOS workflow over its default SQLite database, one run at a time.
 
-    dbos_five FOLDER RUNS
+dbos_five FOLDER RUNS
 """
 
 import json

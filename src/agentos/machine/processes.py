@@ -15,6 +15,7 @@ import base64
 import contextlib
 import socket
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -22,7 +23,7 @@ import msgspec
 from agentos.abi.calls import AnyCall
 from agentos.abi.calls.kernel import Beat, Fence
 from agentos.abi.effects import Halt, Launch
-from agentos.abi.ids import Digest, Pid
+from agentos.abi.ids import CallId, Digest, Pid
 from agentos.abi.refusals import Invalid, NotFound
 from agentos.abi.replies import Response
 from agentos.kernel.process import RESIDENT
@@ -71,8 +72,17 @@ class Line:
         self.is_fenced = False
         self.only: Pid | None = None  # the one process of a worker that is not the SDK's
 
+        self._out: list[bytes] = []
+
     def send(self, frame: Mapping[str, Any]) -> None:
-        self.writer.write(_ENCODE(frame) + b"\n")
+        """Put a frame on the line; all of one turn of the event loop travel in one write."""
+        if not self._out:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._out.append(_ENCODE(frame) + b"\n")
+
+    def _flush(self) -> None:
+        self.writer.write(b"".join(self._out))
+        self._out.clear()
 
 
 class Programs:
@@ -130,9 +140,11 @@ class Programs:
             self._retire(line)
 
     def respond(self, response: Response) -> None:
-        """A durable response: to whoever waits, or wake the program it belongs to."""
-        if self._trap.respond(response):
-            return
+        """A durable response: to whoever waits, and wake the program it belongs to if it is not in memory.
+
+        That somebody waits does not say that it is: a call outlives the release of the program that made it.
+        """
+        self._trap.respond(response)
         pid = response.id.pid
         process = self._machine.state.processes.get(pid)
         if process is None or process.state == "zombie" or pid in self._resident:
@@ -205,10 +217,10 @@ class Programs:
                 elif frame.op == "read":
                     self._read(line, frame)
                 elif frame.op == "call":
-                    self._group.create_task(self._call(line, frame))
+                    self._call(line, frame)
         self._lost(line, "its worker has ended")
 
-    async def _call(self, line: Line, frame: Frame) -> None:
+    def _call(self, line: Line, frame: Frame) -> None:
         pid = line.only or frame.pid
         incarnation = frame.incarnation or line.running.get(pid, 0)
         if frame.call is None:
@@ -218,9 +230,14 @@ class Programs:
             return  # halted or fenced meanwhile: its program is being dropped
         n = frame.n or self._next(pid, frame.strand)
         blobs = {Digest(name): base64.b64decode(content) for name, content in frame.blobs.items()}
-        response = await self._trap.call(pid, incarnation, frame.strand, n, frame.call, blobs)
+        deliver = partial(self._answer, line, incarnation, frame.id)
+        self._trap.take(CallId(pid, frame.strand, n), incarnation, frame.call, blobs, deliver)
+
+    def _answer(self, line: Line, incarnation: int, id: int, response: Response) -> None:
+        """A response to the worker, if it still runs the program that asked."""
+        pid = response.id.pid
         if line.is_fenced or line.running.get(pid) == incarnation:
-            line.send(self._response_frame(response, frame.id))
+            line.send(self._response_frame(response, id))
             self._resident[pid] = self._resident.pop(pid, line)
 
     def _next(self, pid: Pid, strand: int) -> int:
@@ -311,6 +328,7 @@ class Programs:
                 continue
             line = self._resident.pop(pid)
             line.running.pop(pid, None)
+            self._trap.release(process)
             line.send({"op": "halt", "pid": pid})
             over -= 1
             if over <= 0:

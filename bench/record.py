@@ -48,7 +48,7 @@ class Findings(NamedTuple):
     """All that one bench found."""
 
     lines: list[Line]
-    series: dict[str, list[float]] = {}
+    series: dict[str, list[float]] = {}  # noqa: RUF012 nobody writes to it
 
 
 def summed(series: Sequence[float]) -> dict[str, Any]:

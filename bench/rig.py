@@ -24,6 +24,7 @@ from agentos.abi.inference import Answer, Request, Text, Usage
 from agentos.abi.replies import Response, Spawned
 from agentos.abi.rights import Grant, Right
 from agentos.drivers.blobs_files import FileBlobs
+from agentos.drivers.blobs_near import NearBlobs
 from agentos.drivers.executor_local import LocalExecutor
 from agentos.drivers.journal_sqlite import SqliteJournal
 from agentos.machine import recover
@@ -84,7 +85,7 @@ class Rig:
     def __init__(self, folder: Path, *, is_inline: bool, residents_max: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.journal = SqliteJournal(folder / "journal.db")
-        self.blobs = FileBlobs(folder / "blobs")
+        self.blobs = NearBlobs(self.journal, FileBlobs(folder / "blobs"))
         state, head = recover.recover(self.journal, workspace="bench", now_ns=time.time_ns(), salts=os.urandom)
         self.machine = Machine(
             state, self.journal, self.blobs, WallClock(), head=head, salts=os.urandom, crash=lambda name: None

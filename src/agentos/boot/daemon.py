@@ -25,6 +25,7 @@ from agentos.abi.inference import Answer
 from agentos.boot.models import Choice, choose, open_backend, probes_of
 from agentos.boot.workspace import Folder
 from agentos.drivers.blobs_files import FileBlobs
+from agentos.drivers.blobs_near import NearBlobs
 from agentos.drivers.check_suite import SuiteChecker
 from agentos.drivers.executor_local import LocalExecutor
 from agentos.drivers.forge_git import GitForge
@@ -70,7 +71,7 @@ class Daemon:
         self.folder, self.choice = folder, choice
         self.clock = WallClock()
         self.journal = SqliteJournal(folder.journal)
-        self.blobs = FileBlobs(folder.blobs)
+        self.blobs = NearBlobs(self.journal, FileBlobs(folder.blobs))
         self.backend = open_backend(choice, env, script=script)
         self.sandbox = NativeSandbox()
         self.forge = GitForge(folder.forge)

@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 from agentos.abi.ids import Digest
 from agentos.drivers.blobs_files import FileBlobs
 from agentos.drivers.blobs_memory import MemoryBlobs
+from agentos.drivers.blobs_near import NearBlobs
+from agentos.drivers.journal_sqlite import SqliteJournal
 from agentos.ports.blobs import Blobs, Corrupt, Failed, Missing
 
 CONTENTS = [b"", b"x", b"words", bytes(range(256)) * 1000]
@@ -34,16 +37,42 @@ def spoil(blobs: Blobs, digest: Digest) -> None:
     if isinstance(blobs, MemoryBlobs):
         blobs.spoil(digest)
         return
+    if isinstance(blobs, NearBlobs):
+        assert isinstance(blobs, Beside)
+        blobs.spoil(digest)
+        return
     assert isinstance(blobs, FileBlobs)
     path = blobs._objects / digest[:2] / digest
     content = path.read_bytes()
     path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
 
 
-@pytest.fixture(params=[FileBlobs, MemoryBlobs], ids=["files", "memory"])
-def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
-    made: Blobs = FileBlobs(tmp_path / "blobs") if request.param is FileBlobs else MemoryBlobs()
-    return made
+class Beside(NearBlobs):
+    """Near blobs with the append that follows each sync, as the machine makes it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.journal = SqliteJournal(folder / "journal.db")
+        super().__init__(self.journal, FileBlobs(folder / "blobs"))
+
+    def sync(self) -> None:
+        super().sync()
+        self.journal.append([], is_durable=True)
+
+    def spoil(self, digest: Digest) -> None:
+        changed = self.journal._db.execute(
+            "UPDATE shelf SET content = ? WHERE name = ? RETURNING id", (b"changed", bytes.fromhex(digest))
+        )
+        assert len(changed.fetchall()) == 1
+
+
+@pytest.fixture(params=["files", "memory", "near"])
+def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Blobs]:
+    if request.param == "near":
+        beside = Beside(tmp_path)
+        yield beside
+        beside.journal.close()
+    else:
+        yield FileBlobs(tmp_path / "blobs") if request.param == "files" else MemoryBlobs()
 
 
 @pytest.mark.parametrize("content", CONTENTS, ids=len)

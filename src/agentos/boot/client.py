@@ -212,10 +212,11 @@ class Reader:
 
     def __init__(self, folder: Folder) -> None:
         from agentos.drivers.blobs_files import FileBlobs
+        from agentos.drivers.blobs_near import NearBlobs
         from agentos.drivers.journal_sqlite import SqliteJournal
 
         self._journal = SqliteJournal(folder.journal)
-        self._blobs = FileBlobs(folder.blobs)
+        self._blobs = NearBlobs(self._journal, FileBlobs(folder.blobs))
 
     @staticmethod
     def open(home: Path) -> "Reader":

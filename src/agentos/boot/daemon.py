@@ -34,6 +34,7 @@ from agentos.boot.fabric import Served
 from agentos.boot.models import Choice, Misconfigured, choose, probes_of
 from agentos.boot.workspace import Folder
 from agentos.drivers.blobs_files import FileBlobs
+from agentos.drivers.blobs_near import NearBlobs
 from agentos.drivers.check_suite import SuiteChecker
 from agentos.drivers.executor_local import LocalExecutor
 from agentos.drivers.forge_git import GitForge
@@ -94,8 +95,9 @@ class Daemon:
         self.clock = WallClock()
         self.journal = owned(folder.journal)
         self._reserve()
-        self.blobs = FileBlobs(folder.blobs)
-        self.blobs.sweep()
+        far = FileBlobs(folder.blobs)
+        far.sweep()
+        self.blobs = NearBlobs(self.journal, far)
         self.sandbox = NativeSandbox()
         self.forge = GitForge(folder.forge)
         self.executor = LocalExecutor(folder.log / "workers.log")

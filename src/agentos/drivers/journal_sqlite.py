@@ -5,6 +5,7 @@ everything else here keeps the work between two syncs small.
 
     append   begin, rows, commit      one sequential write to the log; one sync if the append is durable
     index    every INDEX_LAG rows     rows sorted into `by_order` and `by_caller` at once; also before a lookup
+    shelf    small content beside the rows, in the append's transaction: no sync of its own
     checkpoint  every LOG_PAGES pages the log is folded into the database file and starts over; three syncs
 
 Rule 1: the lock file is locked before the database is opened; it names the owner's os pid. The lock dies with its owner.
@@ -57,16 +58,20 @@ CREATE TABLE events(
 CREATE TABLE by_order("order" TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY("order", seq)) WITHOUT ROWID;
 CREATE TABLE by_caller(caller TEXT NOT NULL, type TEXT NOT NULL, seq INTEGER NOT NULL,
   PRIMARY KEY(caller, type, seq)) WITHOUT ROWID;
-CREATE TABLE progress(indexed INTEGER NOT NULL, flushes INTEGER NOT NULL);
+CREATE TABLE shelf(id INTEGER PRIMARY KEY, name BLOB NOT NULL, content BLOB NOT NULL);
+CREATE TABLE by_name(name BLOB PRIMARY KEY, id INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE progress(indexed INTEGER NOT NULL, flushes INTEGER NOT NULL, shelved INTEGER NOT NULL);
 CREATE TABLE snapshots(id INTEGER PRIMARY KEY, seq INTEGER NOT NULL, tag TEXT NOT NULL, body BLOB NOT NULL);
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-INSERT INTO progress VALUES(0, 0);
+INSERT INTO progress VALUES(0, 0, 0);
 """
 INSERT = f"INSERT INTO events VALUES({', '.join('?' * len(Row._fields))})"  # columns stand in the order of Row's fields
 INDEX = (
     """INSERT INTO by_order SELECT "order", seq FROM events WHERE seq > ? AND "order" <> '' ORDER BY 1, 2""",
     "INSERT INTO by_caller SELECT caller, type, seq FROM events WHERE seq > ? ORDER BY 1, 2, 3",
 )
+SHELVE = "INSERT INTO shelf VALUES(?, ?, ?)"
+INDEX_SHELF = "INSERT OR REPLACE INTO by_name SELECT name, id FROM shelf WHERE id > ? ORDER BY 1"
 ALL = "SELECT * FROM events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
 OF_ORDER = """SELECT events.* FROM by_order JOIN events USING(seq)
   WHERE by_order."order" = ? AND by_order.seq > ? AND by_order.seq <= ? ORDER BY by_order.seq LIMIT ?"""
@@ -90,6 +95,10 @@ class SqliteJournal:
         self._log_pages = 0
         self._last = 0
         self._indexed = 0  # the lookup tables hold the rows up to here
+        self._shelf: dict[bytes, bytes] = {}  # kept, not yet written
+        self._shelved_last = 0  # the id of the newest that is written
+        self._shelved: dict[bytes, int] = {}  # written, not yet in `by_name`
+        self._shelf_indexed = 0  # `by_name` holds the ids up to here
         self._lock = _lock(path)
         try:
             self._db = self._open(vfs)
@@ -99,7 +108,7 @@ class SqliteJournal:
 
     def append(self, rows: Sequence[Row], *, is_durable: bool) -> None:
         self._ready()
-        if not rows and not (is_durable and self._is_unsynced):
+        if not rows and not self._shelf and not (is_durable and self._is_unsynced):
             return
         end = self._last + len(rows)
         assert [row.seq for row in rows] == list(range(self._last + 1, end + 1)), f"rows must go on from {self._last}"
@@ -108,12 +117,47 @@ class SqliteJournal:
             db.execute("BEGIN")
             if rows:
                 db.executemany(INSERT, rows)
-            else:
+            elif not self._shelf:
                 self._flush()
+            if self._shelf:
+                self._shelve()
             if end - self._indexed >= INDEX_LAG:
                 self._index(end)
             db.execute("COMMIT")
             self._last = end
+            self._committed()
+
+    def keep(self, name: bytes, content: bytes) -> None:
+        """Put small content on the shelf under its name, which is its digest; written with the next append."""
+        self._ready()
+        if name not in self._shelf and self._shelf_id(name) is None:
+            self._shelf[name] = content
+
+    def kept(self, name: bytes) -> bytes | None:
+        """What the shelf holds under a name, whether it is written yet or not."""
+        self._ready()
+        content = self._shelf.get(name)
+        if content is not None:
+            return content
+        id = self._shelf_id(name)
+        if id is None:
+            return None
+        with self._device("read") as db:
+            found: bytes | None = db.execute("SELECT content FROM shelf WHERE id = ?", (id,)).get
+        return found
+
+    def drop(self, name: bytes) -> None:
+        """Take content off the shelf; durable with the next durable append."""
+        self._shelf.pop(name, None)
+        id = self._shelf_id(name)
+        if id is None:
+            return
+        with self._device("write") as db:
+            db.execute("BEGIN")
+            db.execute("DELETE FROM shelf WHERE id = ?", (id,))
+            db.execute("DELETE FROM by_name WHERE name = ?", (name,))
+            db.execute("COMMIT")
+            self._shelved.pop(name, None)
             self._committed()
 
     def last(self) -> Row | None:
@@ -195,11 +239,13 @@ class SqliteJournal:
             due = db.execute(
                 """SELECT count(*), count(nullif("order", '')) FROM events WHERE seq <= ?""", (self._indexed,)
             ).fetchone()
+            sorted_in = db.execute("SELECT count(*) FROM by_name").get
+            shelved = db.execute("SELECT count(*) FROM shelf WHERE id <= ?", (self._shelf_indexed,)).get
         if findings != ["ok"]:
             raise Corrupt(f"journal {self._path} is damaged: {'; '.join(findings)}; {RESTORE}")
         if count != last or last != self._last:
             raise Corrupt(f"journal {self._path} holds {count} events but the last is {last}; {RESTORE}")
-        if found != due:
+        if found != due or sorted_in != shelved:
             raise Corrupt(f"journal {self._path} has lookup tables that do not match its events; {RESTORE}")
 
     def close(self) -> None:
@@ -262,6 +308,11 @@ class SqliteJournal:
             self._create(db)
         self._last = db.execute("SELECT coalesce(max(seq), 0) FROM events").get
         self._indexed = db.execute("SELECT indexed FROM progress").get
+        self._shelf_indexed = db.execute("SELECT shelved FROM progress").get
+        tail = db.execute("SELECT name, id FROM shelf WHERE id > ?", (self._shelf_indexed,))
+        for name, id in tail:
+            self._shelved[bytes(name)] = int(id)
+        self._shelved_last = max(self._shelf_indexed, *self._shelved.values(), 0)
 
     def _refuse_foreign(self, db: apsw.Connection) -> bool:
         """True for an empty file; raise unless it is empty or a journal of a format this program reads."""
@@ -302,6 +353,28 @@ class SqliteJournal:
         The value must change: SQLite leaves a page alone that is written with what it holds.
         """
         self._db.execute("UPDATE progress SET flushes = flushes + 1")
+
+    def _shelve(self) -> None:
+        """Write what was kept, inside the open transaction; sort names into their table when there are many."""
+        first = self._shelved_last + 1
+        self._db.executemany(
+            SHELVE, [(id, name, content) for id, (name, content) in enumerate(self._shelf.items(), first)]
+        )
+        self._shelved.update((name, id) for id, name in enumerate(self._shelf, first))
+        self._shelved_last += len(self._shelf)
+        self._shelf.clear()
+        if len(self._shelved) >= INDEX_LAG:
+            self._db.execute(INDEX_SHELF, (self._shelf_indexed,))
+            self._db.execute("UPDATE progress SET shelved = ?", (self._shelved_last,))
+            self._shelf_indexed = self._shelved_last
+            self._shelved.clear()
+
+    def _shelf_id(self, name: bytes) -> int | None:
+        id: int | None = self._shelved.get(name)
+        if id is None and self._shelf_indexed:
+            with self._device("read") as db:
+                id = db.execute("SELECT id FROM by_name WHERE name = ?", (name,)).get
+        return id
 
     def _index(self, end: int) -> None:
         """Sort the rows not yet in the lookup tables into them, inside the open transaction."""

@@ -20,6 +20,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -85,8 +86,17 @@ class Line:
         self.is_fenced = False
         self.only: Pid | None = None  # the one process of a worker that is not the SDK's
 
+        self._out: list[bytes] = []
+
     def send(self, frame: Mapping[str, Any]) -> None:
-        self.writer.write(_ENCODE(frame) + b"\n")
+        """Put a frame on the line; all of one turn of the event loop travel in one write."""
+        if not self._out:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._out.append(_ENCODE(frame) + b"\n")
+
+    def _flush(self) -> None:
+        self.writer.write(b"".join(self._out))
+        self._out.clear()
 
 
 class Programs:
@@ -231,10 +241,10 @@ class Programs:
                 elif frame.op == "read":
                     self._read(line, frame)
                 elif frame.op == "call":
-                    self._group.create_task(self._call(line, frame))
+                    self._call(line, frame)
         self._lost(line, "its worker has ended")
 
-    async def _call(self, line: Line, frame: Frame) -> None:
+    def _call(self, line: Line, frame: Frame) -> None:
         pid = line.only or frame.pid
         if frame.call is None:
             line.send({"op": "refused", "refusal": Invalid(thing="frame", fact="holds no call")})
@@ -253,9 +263,14 @@ class Programs:
         except ValueError as error:
             line.send({"op": "refused", "refusal": Invalid(thing="frame", fact=f"content is no base64: {error}")})
             return
-        response = await self._trap.call(pid, incarnation, frame.strand, n, frame.call, blobs)
+        deliver = partial(self._answer, line, incarnation, frame.id)
+        self._trap.take(CallId(pid, frame.strand, n), incarnation, frame.call, blobs, deliver)
+
+    def _answer(self, line: Line, incarnation: int, id: int, response: Response) -> None:
+        """A response to the worker, if it still runs the program that asked."""
+        pid = response.id.pid
         if line.running.get(pid) == incarnation:
-            line.send(self._response_frame(response, frame.id))
+            line.send(self._response_frame(response, id))
             self._resident[pid] = self._resident.pop(pid, line)
 
     def _next(self, pid: Pid, strand: int) -> int:
@@ -370,6 +385,7 @@ class Programs:
                 continue
             line = self._resident.pop(pid)
             line.running.pop(pid, None)
+            self._trap.release(process)
             line.send({"op": "halt", "pid": pid})
             over -= 1
             if over <= 0:

@@ -12,7 +12,8 @@ Rule 4: everything the decision depends on and that is not pure is entered here,
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from hashlib import sha256
 
 import msgspec
@@ -61,63 +62,62 @@ class Recorded(msgspec.Struct, frozen=True):
     response: Response
 
 
+Deliver = Callable[[Response], None]  # called once, with the response
+
+
 class Trap:
     """Takes calls to the loop and responses back."""
 
     def __init__(self, machine: Machine, blobs: Blobs, preparer: Preparer) -> None:
         self._machine, self._blobs, self._preparer = machine, blobs, preparer
-        self._waiting: dict[CallId, asyncio.Future[Response]] = {}
+        self._waiting: dict[CallId, list[Deliver]] = {}
         self._records: dict[Pid, dict[CallId, Recorded]] = {}
-        self._stopped: dict[Pid, asyncio.Event] = {}
+        self._held: dict[Pid, list[tuple[Deliver, Response]]] = {}  # for processes that are stopped
 
     async def call(
         self, pid: Pid, incarnation: int, strand: int, n: int, call: AnyCall, blobs: Mapping[Digest, bytes] = {}
     ) -> Response:
         """A call's response: from the record, or from the loop once it is durable. Never raises for the caller's faults."""
-        id = CallId(pid, strand, n)
-        process = self._machine.state.processes.get(pid)
+        told: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self.take(CallId(pid, strand, n), incarnation, call, blobs, partial(_tell, told))
+        return await told
+
+    def take(
+        self, id: CallId, incarnation: int, call: AnyCall, blobs: Mapping[Digest, bytes], deliver: Deliver
+    ) -> None:
+        """Take a call in; `deliver` gets its response, now or when it is durable. A parked call costs no task."""
+        process = self._machine.state.processes.get(id.pid)
         if process is None or process.state == "zombie":
-            return Response(id=id, refusal=Closed(thing=f"process {pid}", fact="has ended"))
+            return deliver(Response(id=id, refusal=Closed(thing=f"process {id.pid}", fact="has ended")))
         if incarnation != process.incarnation:
-            fact = f"is over: {pid} runs as incarnation {process.incarnation}"
-            return Response(id=id, refusal=Stale(thing=f"incarnation {incarnation}", fact=fact, rule="law 10"))
-        refusal = _unwritable(id, call) or self._store(blobs)
+            fact = f"is over: {id.pid} runs as incarnation {process.incarnation}"
+            return deliver(Response(id=id, refusal=Stale(thing=f"incarnation {incarnation}", fact=fact, rule="law 10")))
+        refusal = _unwritable(id, call) or (self._store(blobs) if blobs else None)
         if refusal is not None:
-            return Response(id=id if max(strand, n) <= NUMBER_MAX else CallId(pid, 0, 0), refusal=refusal)
+            known = id if max(id.strand, id.n) <= NUMBER_MAX else CallId(id.pid, 0, 0)
+            return deliver(Response(id=known, refusal=refusal))
         args = digest(call)
-        if n <= process.strands.get(strand, 0):
-            return await self._again(process, id, call, args)
-        return await self._submit(id, self._preparer.enter(call), args)
+        if id.n <= process.strands.get(id.strand, 0):
+            return self._again(process, id, call, args, deliver)
+        entered = self._preparer.enter(call)
+        self._waiting.setdefault(id, []).append(deliver)
+        self._machine.submit(id, entered, args)
 
-    async def _submit(self, id: CallId, call: Call, args: str) -> Response:
-        future = self._future(id)
-        self._machine.submit(id, call, args)
-        return await self._released(id.pid, future)
-
-    def _future(self, id: CallId) -> "asyncio.Future[Response]":
-        return self._waiting.setdefault(id, asyncio.get_running_loop().create_future())
-
-    async def _released(self, pid: Pid, future: "asyncio.Future[Response]") -> Response:
-        """The response, once there is one and its process is not stopped."""
-        response = await asyncio.shield(future)
-        while (process := self._machine.state.processes.get(pid)) is not None and process.state == "stopped":
-            await self._stopped.setdefault(pid, asyncio.Event()).wait()
-        return response
-
-    async def _again(self, process: Process, id: CallId, call: Call, args: str) -> Response:
+    def _again(self, process: Process, id: CallId, call: Call, args: str, deliver: Deliver) -> None:
         """A call that was made before: by this program's earlier run, or by this one whose response was lost."""
         waiting = process.parked.get(id.strand)
         if waiting is not None and waiting.id == id:
             if (waiting.name, waiting.args) != (name(call), args):
-                return self._diverged(id, call, waiting.name)
-            return await self._released(id.pid, self._future(id))
+                return deliver(self._diverged(id, call, waiting.name))
+            self._waiting.setdefault(id, []).append(deliver)
+            return None
         recorded = self._record(id.pid).get(id)
         if recorded is None:
             fact = "is not on record: it lies before the checkpoint, or was never made"
-            return Response(id=id, refusal=Stale(thing=f"call {id}", fact=fact))
+            return deliver(Response(id=id, refusal=Stale(thing=f"call {id}", fact=fact)))
         if (recorded.name, recorded.args) != (name(call), args):
-            return self._diverged(id, call, recorded.name)
-        return recorded.response
+            return deliver(self._diverged(id, call, recorded.name))
+        return deliver(recorded.response)
 
     def _diverged(self, id: CallId, call: Call, was: str) -> Response:
         same = "the same call with other arguments" if was == name(call) else f"{name(call)} where the record has {was}"
@@ -147,18 +147,31 @@ class Trap:
 
     def respond(self, response: Response) -> bool:
         """Hand a durable response to whoever waits for it. False: nobody does, in this kernel."""
-        self._records.get(response.id.pid, {}).pop(response.id, None)
-        future = self._waiting.pop(response.id, None)
-        if future is None or future.done():
-            return False
-        future.set_result(response)
-        return True
+        pid = response.id.pid
+        if pid in self._records:
+            self._records[pid].pop(response.id, None)
+        waiting = self._waiting.pop(response.id, ())
+        process = self._machine.state.processes.get(pid)
+        for deliver in waiting:
+            if process is not None and process.state == "stopped":
+                self._held.setdefault(pid, []).append((deliver, response))
+            else:
+                deliver(response)
+        for held in list(self._held):
+            process = self._machine.state.processes.get(held)
+            if process is None or process.state != "stopped":  # the response just told may be that of a CONT
+                self.resumed(held)
+        return bool(waiting)
 
     def resumed(self, pid: Pid) -> None:
-        """The process was sent CONT, or is gone: what was held for it goes out."""
-        event = self._stopped.pop(pid, None)
-        if event is not None:
-            event.set()
+        """The process goes on, or is gone: what was held for it goes out."""
+        for deliver, response in self._held.pop(pid, ()):
+            deliver(response)
+
+    def release(self, process: Process) -> None:
+        """Its program has left memory: nobody listens to the calls it waits in."""
+        for parked in process.parked.values():
+            self._waiting.pop(parked.id, None)
 
     def _store(self, blobs: Mapping[Digest, bytes]) -> Refusal | None:
         for claimed, content in blobs.items():
@@ -170,6 +183,11 @@ class Trap:
             if self._blobs.put(content) != claimed:
                 return Invalid(thing=f"content {claimed[:12]}", fact="does not hash to its name")
         return None
+
+
+def _tell(told: "asyncio.Future[Response]", response: Response) -> None:
+    if not told.done():
+        told.set_result(response)
 
 
 def _response(event: CallAnswered | CallRefused) -> Response:

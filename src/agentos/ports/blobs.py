@@ -4,6 +4,8 @@ Rule 1: `put` of the same content twice is one blob. What `get` returns hashes t
 Rule 2: a blob becomes visible whole or not at all, after a power cut too.
 Rule 3: a failed `put` leaves nothing behind. A failed `sync` raises `Failed`, and so does every later `put` and `sync`:
         what was pending may never reach the disk, so no event may name it.
+        A driver beside a journal may leave what it holds to the journal's next append instead: one transaction with the
+        event that names it.
 Rule 4: a name that is not a digest names nothing; `delete` of what is not there does nothing.
 """
 

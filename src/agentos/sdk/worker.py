@@ -59,9 +59,17 @@ class Link:
         self._writer = writer
         self._waiting: dict[int, asyncio.Future[Incoming]] = {}
         self._last = 0
+        self._out: list[bytes] = []
 
     def send(self, frame: Mapping[str, Any]) -> None:
-        self._writer.write(_ENCODE(frame) + b"\n")
+        """Put a frame on the socket; all of one turn of the event loop travel in one write."""
+        if not self._out:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._out.append(_ENCODE(frame) + b"\n")
+
+    def _flush(self) -> None:
+        self._writer.write(b"".join(self._out))
+        self._out.clear()
 
     async def ask(self, frame: dict[str, Any]) -> Incoming:
         """Send a frame, wait for the one that answers it."""

@@ -143,7 +143,9 @@ def _no_new_epoch(stack: ExitStack) -> None:
     tell = Machine.tell
 
     def same(self: Machine, call: Call, done: Any = None) -> None:
-        tell(self, msgspec.structs.replace(call, epoch=max(call.epoch - 1, 1)) if isinstance(call, Boot) else call, done)
+        tell(
+            self, msgspec.structs.replace(call, epoch=max(call.epoch - 1, 1)) if isinstance(call, Boot) else call, done
+        )
 
     booted = applying.APPLY[KernelBooted]
 
@@ -422,4 +424,3 @@ def hunt(mutant: Mutant, *, seeds: int = SEEDS_MAX) -> Catch:
             if outcome.fault:
                 return Catch(mutant.name, mutant.breaks, seed, seed + 1, outcome.fault)
     return Catch(mutant.name, mutant.breaks, -1, seeds, "")
-

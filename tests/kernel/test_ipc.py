@@ -223,3 +223,11 @@ def test_artifacts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     world.ask(ada, Attach(name="/a", content=BODY))
     assert isinstance(world.refused(ada, Attach(name="/b", content=BODY)), Exhausted)
     assert isinstance(world.ask(ada, Attach(name="/a", content=OTHER)), Artifact)
+
+
+def test_a_message_that_is_not_of_the_channels_type_is_refused() -> None:
+    world = World()
+    ada = world.person()
+    world.ask(ada, Open(channel="/c/x"))
+    said = world.refused(ada, Publish(channel="/c/x", body=BODY, fault="n must be integer"))
+    assert isinstance(said, Invalid) and "n must be integer" in said.fact

@@ -88,7 +88,7 @@ PROVED: dict[str, dict[str, str]] = {
         "Forbidden": "ipc.channel_calls_without_right_or_channel_are_refused",
         "NotFound": "ipc.channel_calls_without_right_or_channel_are_refused",
         "Busy": "ipc.publishing_is_all_or_none",
-        "Invalid": MACHINE,
+        "Invalid": "ipc.a_message_that_is_not_of_the_channels_type_is_refused",
     },
     "Attach": {
         "Invalid": "ipc.an_artifact_needs_a_name_and_known_sources",

@@ -28,6 +28,7 @@ from pathlib import Path
 import agentos
 from agentos.abi.calls.kernel import Boot
 from agentos.abi.effects import Abort, Halt, Instruction, Launch, Perform
+from agentos.abi.ids import Digest
 from agentos.abi.inference import Answer
 from agentos.boot import fabric
 from agentos.boot.fabric import Served
@@ -103,7 +104,7 @@ class Daemon:
         self.executor = LocalExecutor(folder.log / "workers.log")
         self.machine = self._machine()
         self.devices = self._devices()
-        preparer = Preparer(self.blobs, self._routes(), self.devices.tools)
+        preparer = Preparer(self.blobs, self._routes(), self.devices.tools, self._schema_of)
         self.trap = Trap(self.machine, self.blobs, preparer)
         self.performer = Performer(self.machine, self.devices, jitter_milli=lambda: random.randrange(1001))
         self.programs = Programs(self.machine, self.trap, self.executor, self.blobs, builtin=BUILTIN)
@@ -140,6 +141,10 @@ class Daemon:
             cost=self._cost,
             copies=self.folder.copies,
         )
+
+    def _schema_of(self, channel: str) -> Digest | None:
+        row = self.machine.state.channels.get(channel)
+        return row.schema if row is not None else None
 
     def _routes(self) -> dict[str, Route]:
         return {

@@ -152,6 +152,12 @@ def publish(state: State, entry: Entry, call: Publish) -> Ruling:
         return capability.forbidden(process, Right.PUBLISH, call.channel)
     if channel is None:
         return NotFound(thing=f"channel {call.channel}", fact="is not open", remedy="open it first")
+    if call.fault:
+        return Invalid(
+            thing=f"message to {call.channel}",
+            fact=f"does not match its schema: {call.fault}",
+            remedy="send what it asks for",
+        )
     events: list[Event] = [ChannelPublished(channel=call.channel, sender=process.pid, body=call.body)]
     for offset, pid in enumerate(channel.subscribers):
         sent = deliver(state, process.pid, state.processes[pid], f"channel:{call.channel}", call.body, offset=offset)

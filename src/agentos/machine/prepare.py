@@ -13,12 +13,15 @@ import msgspec
 
 from agentos.abi.calls.base import Call
 from agentos.abi.calls.device import Infer, Invoke
+from agentos.abi.calls.ipc import Publish
+from agentos.abi.ids import Digest
 from agentos.abi.inference import Request
 from agentos.abi.limits import value
 from agentos.ports.blobs import Blobs, Corrupt, Missing
 from agentos.ports.tool import Tool
 
 INPUT_BYTES_PER_TOKEN = 2  # English runs at 4, code at 3, the densest scripts near 2 bytes for each token
+FAULT_CHARS_MAX = 500  # a sentence or two; the message itself is the sender's to look at
 OVERHEAD_TOKENS = 512  # a chat template, tool schemas' wrapping, and what else a provider adds around the words
 
 _DECODER = msgspec.msgpack.Decoder(Request)
@@ -41,8 +44,15 @@ def request_of(blobs: Blobs, request: bytes) -> Request:
 class Preparer:
     """Fills the entered fields."""
 
-    def __init__(self, blobs: Blobs, routes: Mapping[str, Route], tools: Mapping[str, Tool]) -> None:
-        self._blobs, self._routes, self._tools = blobs, routes, tools
+    def __init__(
+        self,
+        blobs: Blobs,
+        routes: Mapping[str, Route],
+        tools: Mapping[str, Tool],
+        schema_of: Callable[[str], Digest | None] = lambda channel: None,
+    ) -> None:
+        self._blobs, self._routes, self._tools, self._schema_of = blobs, routes, tools, schema_of
+        self._validators: dict[Digest, Callable[[object], object]] = {}
 
     def enter(self, call: Call) -> Call:
         """The call as it is decided on."""
@@ -51,7 +61,30 @@ class Preparer:
         if isinstance(call, Invoke):
             tool = self._tools.get(call.tool)
             return msgspec.structs.replace(call, repeat=tool.manifest.repeat if tool else "once")
+        if isinstance(call, Publish):
+            return msgspec.structs.replace(call, fault=self._mismatch(call))
         return call
+
+    def _mismatch(self, call: Publish) -> str:
+        """What the channel's schema says against a message; "" when it has none or matches."""
+        schema = self._schema_of(call.channel)
+        if schema is None:
+            return ""
+        from fastjsonschema import JsonSchemaException
+
+        try:
+            self._validator(schema)(msgspec.json.decode(self._blobs.get(call.body)))
+        except (JsonSchemaException, msgspec.DecodeError, Missing) as error:
+            return str(error)[:FAULT_CHARS_MAX]
+        return ""
+
+    def _validator(self, schema: Digest) -> Callable[[object], object]:
+        """The schema as a function, made once. A schema that is none lets nothing through."""
+        if schema not in self._validators:
+            import fastjsonschema
+
+            self._validators[schema] = fastjsonschema.compile(msgspec.json.decode(self._blobs.get(schema)))
+        return self._validators[schema]
 
     def _infer(self, call: Infer) -> Infer:
         route = self._routes.get(call.model_class)

@@ -58,6 +58,7 @@ class Publish(Call, frozen=True, tag="publish"):
 
     channel: str
     body: Digest
+    fault: str = ""  # entered: what the channel's schema says against the body
 
 
 class Attach(Call, frozen=True, tag="attach"):

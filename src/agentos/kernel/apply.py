@@ -8,74 +8,10 @@ Rule 3: an assert here is a law that a decision broke. The kernel dies of it rat
 from collections.abc import Callable
 from typing import Any
 
+from agentos.abi.events import call, work
+from agentos.abi.events import ipc as mail
+from agentos.abi.events import process as born
 from agentos.abi.events.base import Event
-from agentos.abi.events.call import (
-    CallAnswered,
-    CallParked,
-    CallRefused,
-    EffectDispatched,
-    EffectIntended,
-    EffectOrphaned,
-    EffectRetried,
-    EffectSettled,
-    KernelBooted,
-    TimerFired,
-    TimerSet,
-)
-from agentos.abi.events.ipc import (
-    ArtifactAttached,
-    CapabilityMinted,
-    CapabilityRevoked,
-    CapabilityUsed,
-    ChannelJoined,
-    ChannelOpened,
-    ChannelPublished,
-    LeaseEnded,
-    LeaseGranted,
-    LeaseQueued,
-    MailSent,
-    MailTaken,
-)
-from agentos.abi.events.process import (
-    AccountClosed,
-    AccountOpened,
-    AccountRaised,
-    PlaceDropped,
-    ProcessBeaten,
-    ProcessCheckpointed,
-    ProcessExited,
-    ProcessLaunched,
-    ProcessNoted,
-    ProcessReaped,
-    ProcessRestarted,
-    ProcessSignalled,
-    ProcessSpawned,
-)
-from agentos.abi.events.work import (
-    AttemptBegun,
-    AttemptEnded,
-    ChangeApplied,
-    ClosingBegun,
-    ContentAttested,
-    ContentPresented,
-    CopyMade,
-    EvidenceFound,
-    OrderCancelled,
-    OrderClosed,
-    OrderEscalated,
-    OrderJudged,
-    OrderProved,
-    OrderReady,
-    OrderResumed,
-    OrderSubmitted,
-    OrderVerified,
-    PresentationAsked,
-    ProvingBegun,
-    QuestionAsked,
-    QuestionDecided,
-    QuestionWithdrawn,
-    VerifyingBegun,
-)
 from agentos.abi.ids import CallId
 from agentos.kernel import agenda, budget, capability, effects, ipc, lease, process, schedule, supervise, timer
 from agentos.kernel.state import Parked, Process, State
@@ -84,7 +20,7 @@ from agentos.kernel.work import delivery, evidence, gate, order
 Applier = Callable[[State, Any, int], None]
 
 
-def _answered(state: State, event: CallAnswered | CallRefused, at_ns: int) -> None:
+def _answered(state: State, event: call.CallAnswered | call.CallRefused, at_ns: int) -> None:
     caller = state.processes.get(event.id.pid)
     if caller is not None:
         _count(caller, event.id)
@@ -95,7 +31,7 @@ def _answered(state: State, event: CallAnswered | CallRefused, at_ns: int) -> No
             caller.state = "running"
 
 
-def _parked(state: State, event: CallParked, at_ns: int) -> None:
+def _parked(state: State, event: call.CallParked, at_ns: int) -> None:
     caller = state.processes[event.id.pid]
     _count(caller, event.id)
     caller.parked[event.id.strand] = Parked(event.id, event.name, event.args, event.kind, event.target)
@@ -108,78 +44,78 @@ def _parked(state: State, event: CallParked, at_ns: int) -> None:
         caller.repeated = event.args
 
 
-def _count(caller: Process, call: CallId) -> None:
+def _count(caller: Process, id: CallId) -> None:
     """The strand has got this far."""
-    assert call.n >= caller.strands.get(call.strand, 0), "calls of a strand are answered in order"
-    caller.strands[call.strand] = call.n
+    assert id.n >= caller.strands.get(id.strand, 0), "calls of a strand are answered in order"
+    caller.strands[id.strand] = id.n
     caller.relaunches = 0
 
 
-def _intended(state: State, event: EffectIntended, at_ns: int) -> None:
+def _intended(state: State, event: call.EffectIntended, at_ns: int) -> None:
     effects.apply_intended(state, event, at_ns)
     evidence.apply_worked(state, event)
 
 
 APPLY: dict[type[Event], Applier] = {
-    ProcessSpawned: process.apply_spawned,
-    ProcessLaunched: process.apply_launched,
-    ProcessExited: process.apply_exited,
-    ProcessReaped: supervise.apply_reaped,
-    PlaceDropped: supervise.apply_dropped,
-    ProcessSignalled: process.apply_signalled,
-    ProcessCheckpointed: process.apply_checkpointed,
-    ProcessBeaten: process.apply_beaten,
-    ProcessNoted: process.apply_noted,
-    ProcessRestarted: supervise.apply_restarted,
-    AccountOpened: budget.apply_opened,
-    AccountRaised: budget.apply_raised,
-    AccountClosed: budget.apply_closed,
-    CallAnswered: _answered,
-    CallRefused: _answered,
-    CallParked: _parked,
-    EffectIntended: _intended,
-    EffectDispatched: schedule.apply_dispatched,
-    EffectSettled: effects.apply_settled,
-    EffectRetried: effects.apply_retried,
-    EffectOrphaned: effects.apply_orphaned,
-    KernelBooted: effects.apply_booted,
-    TimerSet: timer.apply_set,
-    TimerFired: timer.apply_fired,
-    MailSent: ipc.apply_sent,
-    MailTaken: ipc.apply_taken,
-    ChannelOpened: ipc.apply_opened,
-    ChannelJoined: ipc.apply_joined,
-    ChannelPublished: ipc.apply_published,
-    ArtifactAttached: ipc.apply_attached,
-    LeaseGranted: lease.apply_granted,
-    LeaseQueued: lease.apply_queued,
-    LeaseEnded: lease.apply_ended,
-    CapabilityMinted: capability.apply_minted,
-    CapabilityUsed: capability.apply_used,
-    CapabilityRevoked: capability.apply_revoked,
-    OrderSubmitted: order.apply_submitted,
-    ProvingBegun: order.apply_proving,
-    OrderProved: order.apply_proved,
-    OrderReady: order.apply_ready,
-    AttemptBegun: order.apply_begun,
-    CopyMade: order.apply_copied,
-    AttemptEnded: order.apply_ended,
-    PresentationAsked: evidence.apply_asked,
-    ContentPresented: evidence.apply_presented,
-    VerifyingBegun: evidence.apply_verifying,
-    EvidenceFound: evidence.apply_found,
-    OrderVerified: evidence.apply_verified,
-    ContentAttested: gate.apply_attested,
-    OrderEscalated: order.apply_escalated,
-    OrderResumed: order.apply_resumed,
-    ClosingBegun: gate.apply_closing,
-    OrderClosed: order.apply_over,
-    OrderJudged: order.apply_over,
-    ChangeApplied: delivery.apply_applied,
-    OrderCancelled: order.apply_over,
-    QuestionAsked: gate.apply_question,
-    QuestionDecided: gate.apply_answered,
-    QuestionWithdrawn: gate.apply_answered,
+    born.ProcessSpawned: process.apply_spawned,
+    born.ProcessLaunched: process.apply_launched,
+    born.ProcessExited: process.apply_exited,
+    born.ProcessReaped: supervise.apply_reaped,
+    born.PlaceDropped: supervise.apply_dropped,
+    born.ProcessSignalled: process.apply_signalled,
+    born.ProcessCheckpointed: process.apply_checkpointed,
+    born.ProcessBeaten: process.apply_beaten,
+    born.ProcessNoted: process.apply_noted,
+    born.ProcessRestarted: supervise.apply_restarted,
+    born.AccountOpened: budget.apply_opened,
+    born.AccountRaised: budget.apply_raised,
+    born.AccountClosed: budget.apply_closed,
+    call.CallAnswered: _answered,
+    call.CallRefused: _answered,
+    call.CallParked: _parked,
+    call.EffectIntended: _intended,
+    call.EffectDispatched: schedule.apply_dispatched,
+    call.EffectSettled: effects.apply_settled,
+    call.EffectRetried: effects.apply_retried,
+    call.EffectOrphaned: effects.apply_orphaned,
+    call.KernelBooted: effects.apply_booted,
+    call.TimerSet: timer.apply_set,
+    call.TimerFired: timer.apply_fired,
+    mail.MailSent: ipc.apply_sent,
+    mail.MailTaken: ipc.apply_taken,
+    mail.ChannelOpened: ipc.apply_opened,
+    mail.ChannelJoined: ipc.apply_joined,
+    mail.ChannelPublished: ipc.apply_published,
+    mail.ArtifactAttached: ipc.apply_attached,
+    mail.LeaseGranted: lease.apply_granted,
+    mail.LeaseQueued: lease.apply_queued,
+    mail.LeaseEnded: lease.apply_ended,
+    mail.CapabilityMinted: capability.apply_minted,
+    mail.CapabilityUsed: capability.apply_used,
+    mail.CapabilityRevoked: capability.apply_revoked,
+    work.OrderSubmitted: order.apply_submitted,
+    work.ProvingBegun: order.apply_proving,
+    work.OrderProved: order.apply_proved,
+    work.OrderReady: order.apply_ready,
+    work.AttemptBegun: order.apply_begun,
+    work.CopyMade: order.apply_copied,
+    work.AttemptEnded: order.apply_ended,
+    work.PresentationAsked: evidence.apply_asked,
+    work.ContentPresented: evidence.apply_presented,
+    work.VerifyingBegun: evidence.apply_verifying,
+    work.EvidenceFound: evidence.apply_found,
+    work.OrderVerified: evidence.apply_verified,
+    work.ContentAttested: gate.apply_attested,
+    work.OrderEscalated: order.apply_escalated,
+    work.OrderResumed: order.apply_resumed,
+    work.ClosingBegun: gate.apply_closing,
+    work.OrderClosed: order.apply_over,
+    work.OrderJudged: order.apply_over,
+    work.ChangeApplied: delivery.apply_applied,
+    work.OrderCancelled: order.apply_over,
+    work.QuestionAsked: gate.apply_question,
+    work.QuestionDecided: gate.apply_answered,
+    work.QuestionWithdrawn: gate.apply_answered,
 }
 
 

@@ -37,7 +37,8 @@ def test_every_law_holds_in_long_plays(seed: int) -> None:
 def test_the_plays_reach_every_event_and_every_end() -> None:
     """A suite that never closes an order proves little of closing.
 
-    PlaceDropped needs two deaths in one batch, which no single call makes; tests/kernel/test_supervise.py makes it.
+    What plays do not reach is made by hand in tests/kernel: PlaceDropped needs two deaths in one batch, which no single
+    call makes (test_supervise.py).
     """
     seen, ends = set(), set()
     for seed in range(400):

@@ -44,6 +44,7 @@ from agentos.machine.perform import Devices, Performer
 from agentos.machine.prepare import Preparer, Route
 from agentos.machine.processes import Frame
 from agentos.machine.trap import Trap
+from agentos.machine.trap import digest as trap_digest
 from agentos.ports.forge import NotARepository, Stamp
 from agentos.ports.inference import Inference
 from agentos.ports.tool import Manifest, Result
@@ -293,6 +294,8 @@ class World:
         self.calls: list[Called] = []
         self.events: list[Event] = []
         self.requests: list[tuple[str, Request]] = []
+        self.made: dict[tuple[Pid, int, int], str] = {}  # digest of each call, by its id
+        self.differences: list[str] = []  # calls that a re-run made otherwise
         self.kills = 0
         scripts = script if isinstance(script, Mapping) else {"coder": script}
         self._names = {name: names.get(name, f"{name}-model") for name in scripts}
@@ -444,7 +447,13 @@ class World:
         self, pid: Pid, incarnation: int, strand: int, n: int, call: AnyCall, blobs: Mapping[Digest, bytes]
     ) -> Response:
         """A program's call, with the killing that this run is for."""
-        if (pid, strand, n) not in self._seen:
+        process = self.machine.state.processes.get(pid)
+        if process is None or process.incarnation != incarnation:  # fenced: what it still says is refused by the trap
+            return await self.trap.call(pid, incarnation, strand, n, call, blobs)
+        made = trap_digest(call)
+        if self.made.setdefault((pid, strand, n), made) != made:
+            self.differences.append(f"{pid}/{strand}/{n}: {call}")
+        elif (pid, strand, n) not in self._seen:
             self._seen.add((pid, strand, n))
             self.calls.append(Called(pid, strand, n, str(type(call).__struct_config__.tag), call))
         self._count += 1

@@ -46,7 +46,7 @@ class Run(NamedTuple):
     scripts: dict[str, Script]
     order: Contract
     files: dict[str, str]
-    names: dict[str, str] = {}
+    names: tuple[tuple[str, str], ...] = ()  # model class to the model's name
     is_side_by_side: bool = False  # which step gets which pid is a matter of speed, in every run
 
 
@@ -80,7 +80,7 @@ RUNS = {
             model_classes=("tiny", "coder", "judge"),
         ),
         FILES,
-        {"tiny": "qwen3-30b", "coder": "qwen3-30b", "judge": "claude-opus"},
+        (("tiny", "qwen3-30b"), ("coder", "qwen3-30b"), ("judge", "claude-opus")),
     ),
     "rounds with tools and a planner": Run({"coder": tooling}, contract(**ROUNDS), FILES),
     "a dead model, and nobody else": Run(
@@ -110,7 +110,7 @@ steps:
 
 
 def go(root: Path, run: Run, kill: Kill | None = None) -> World:
-    world = World(root, run.scripts, kill=kill, names=run.names)
+    world = World(root, run.scripts, kill=kill, names=dict(run.names))
     asyncio.run(world.run(run.files, run.order, text=TEXT))
     return world
 

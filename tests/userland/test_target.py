@@ -16,9 +16,9 @@ TRACE = (
 
 
 def best(
-    goal: str = "", output: str = "", tests: dict[str, str] = {}, paths: tuple[str, ...] = PATHS
+    goal: str = "", output: str = "", tests: dict[str, str] | None = None, paths: tuple[str, ...] = PATHS
 ) -> tuple[str, ...]:
-    return candidates(paths, SCOPE, goal=goal, output=output, tests=tests)
+    return candidates(paths, SCOPE, goal=goal, output=output, tests=tests or {})
 
 
 def test_a_path_in_the_goal_is_its_authors_word() -> None:

@@ -113,6 +113,9 @@ class Trap:
             return None
         recorded = self._record(id.pid).get(id)
         if recorded is None:
+            self.forget(id.pid)  # answered after the record was read, to an incarnation that had died waiting for it
+            recorded = self._record(id.pid).get(id)
+        if recorded is None:
             fact = "is not on record: it lies before the checkpoint, or was never made"
             return deliver(Response(id=id, refusal=Stale(thing=f"call {id}", fact=fact)))
         if (recorded.name, recorded.args) != (name(call), args):

@@ -264,6 +264,27 @@ async def flooding(system: System, args: dict[str, Any], state: Any = None) -> N
     await finish(system, args)
 
 
+async def at_once(system: System, args: dict[str, Any], state: Any = None) -> None:
+    """Asks many things at the same time, and answers with its file."""
+
+    async def one(strand: System, number: int) -> str:
+        return (await strand.infer(request(f"{args['order']} asks {number}"), model_class=args["model_class"])).text
+
+    await system.gather(*(lambda strand, n=n: one(strand, n) for n in range(args["strands"])))
+    await finish(system, args)
+
+
+async def slow_to_return(system: System, args: dict[str, Any], state: Any = None) -> None:
+    """Asks twice. Run again, it takes its time between the two, while the second is answered already."""
+    await system.infer(request("first"), model_class=args["model_class"])
+    runs = Path(args["witness"]) / f"run.{os.getpid()}"
+    runs.touch()
+    while len(list(runs.parent.glob("run.*"))) > 1 and not (runs.parent / "go").exists():
+        await asyncio.sleep(0.01)
+    await system.infer(request("second"), model_class=args["model_class"])
+    await finish(system, args)
+
+
 # Cheats. Each presents once; the kernel's verdict is what the test reads.
 
 
@@ -329,3 +350,13 @@ async def judging_itself(system: System, args: dict[str, Any], state: Any = None
     judged = await system.present(args["order"])
     assert judged.content is not None
     await system.attest(args["order"], judged.content, Verdict.PASSED, "I say so")
+
+
+async def others(system: System, args: dict[str, Any], state: Any = None) -> None:
+    """Runs programs in other languages, and keeps how they ended."""
+    statuses = []
+    for number, command in enumerate(args["commands"]):
+        child = await system.spawn(f"command:{json.dumps(command)}", domain=f"other {number}")
+        statuses.append((await system.wait(child)).status)
+    Path(args["witness"], "statuses").write_text(json.dumps(statuses))
+    await finish(system, args)

@@ -118,6 +118,7 @@ class Programs:
         self._lines: dict[str, Line] = {}  # trust domain -> worker
         self._resident: dict[Pid, Line] = {}  # in the order of last use
         self._starting: dict[str, asyncio.Lock] = {}
+        self._launching: dict[Pid, int] = {}  # incarnations that are being started; the record wakes them
         self._group: asyncio.TaskGroup | None = None
         self._tasks: list[asyncio.Task[None]] = []  # that run until the end: the heartbeat, and one listener per worker
 
@@ -140,6 +141,7 @@ class Programs:
             return
         assert self._group is not None, "begin first"
         self._trap.forget(instruction.pid)
+        self._launching[instruction.pid] = instruction.incarnation
         self._group.create_task(self._begin(process, instruction.incarnation))
 
     def halt(self, instruction: Halt) -> None:
@@ -162,7 +164,7 @@ class Programs:
         self._trap.respond(response)
         pid = response.id.pid
         process = self._machine.state.processes.get(pid)
-        if process is None or process.state == "zombie" or pid in self._resident:
+        if process is None or process.state == "zombie" or pid in self._resident or pid in self._launching:
             return
         if not process.spec.program.startswith(RESIDENT) and process.incarnation:
             self._machine.tell(Fence(pid=pid, incarnation=process.incarnation, reason="wakes"))
@@ -174,6 +176,9 @@ class Programs:
         except (OSError, ValueError, Missing, Corrupt) as error:
             print(f"process {process.pid} cannot be started: {error}", file=sys.stderr, flush=True)
             self._machine.tell(Finish(pid=process.pid, incarnation=incarnation, status=CANNOT_START))
+        finally:
+            if self._launching.get(process.pid) == incarnation:
+                del self._launching[process.pid]
 
     async def _start(self, process: Process, incarnation: int) -> None:
         domain = self._domain(process)

@@ -112,6 +112,9 @@ class Trap:
             self._waiting.setdefault(id, []).append(deliver)
             return None
         recorded = self._record(id.pid).get(id)
+        if recorded is None:  # answered since it was read, when the program had not come so far and nobody waited
+            self.forget(id.pid)
+            recorded = self._record(id.pid).get(id)
         if recorded is None:
             self.forget(id.pid)  # answered after the record was read, to an incarnation that had died waiting for it
             recorded = self._record(id.pid).get(id)

@@ -179,11 +179,15 @@ class Rig:
             assert time.monotonic() < deadline, "the condition did not come about"
             await asyncio.sleep(every_s)
 
+    def workers(self) -> list[int]:
+        """The workers' process ids."""
+        return [worker.os_pid for worker in self.executor._workers.values()]
+
     def workers_cpu_s(self) -> float:
         """CPU seconds of the workers alive, user and system; /proc counts in ticks of 10 ms."""
         spent = 0
-        for worker in self.executor._workers.values():
-            fields = Path(f"/proc/{worker.os_pid}/stat").read_text().rpartition(")")[2].split()
+        for pid in self.workers():
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             spent += int(fields[11]) + int(fields[12])
         return spent / TICKS
 

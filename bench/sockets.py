@@ -23,12 +23,13 @@ from agentos.abi.calls.ipc import Attach
 from agentos.abi.ids import Digest
 from agentos.gates.socket import SocketGate
 from bench.floor import floor_s
+from bench.peers.priority import raised
 from bench.record import Findings, Line
 from bench.rig import running
 
 CLIENTS = 4
 CALLS_AT_ONCE = 64  # each: together the most strands that one person has
-CALLS = 4_000  # each
+CALLS = 2_000  # each
 ROUNDS = 5
 CONTENT = Digest("ab" * 32)
 
@@ -73,17 +74,18 @@ async def measure(folder: Path, clients: int, calls: int, at_once: int) -> tuple
         for each in made:
             assert each.stdout is not None
             await each.stdout.readline()
-        before = floor_s(folder)
-        events, began, cpu = rig.machine.head.seq, time.perf_counter(), time.process_time()
-        for each in made:
-            assert each.stdin is not None
-            each.stdin.write(b"\n")
-        for each in made:
-            assert each.stdout is not None
-            json.loads(await each.stdout.readline())
-        span, spent = time.perf_counter() - began, time.process_time() - cpu
+        with raised(*(each.pid for each in made)):
+            before = floor_s(folder)
+            events, began, cpu = rig.machine.head.seq, time.perf_counter(), time.process_time()
+            for each in made:
+                assert each.stdin is not None
+                each.stdin.write(b"\n")
+            for each in made:
+                assert each.stdout is not None
+                json.loads(await each.stdout.readline())
+            span, spent = time.perf_counter() - began, time.process_time() - cpu
+            floor = (before + floor_s(folder)) / 2
         assert rig.machine.head.seq - events >= 2 * clients * calls
-        floor = (before + floor_s(folder)) / 2
         for each in made:
             await each.wait()
         gate.cancel()

@@ -2,7 +2,7 @@
 
 A run is a process that is spawned, makes five calls that are recorded and do nothing else, and exits: seven commits,
 each durable before the next call. "Of the floor" is the time of as many floors as the run has syncs, over the time of
-the run: 1.0 would be a run that costs nothing but its syncs. The peers' runs are five no-op steps, each persisted.
+the run, both means, taken in turns: 1.0 would be a run that costs nothing but its syncs. The peers' runs are five no-op steps, each persisted.
 
 In this process: the program is a task beside the kernel, as the peers' are, and as the target's prototype was. In a
 worker: as the product runs it, in a process of its own, behind a socket; two process switches for each call.
@@ -19,31 +19,51 @@ import sys
 import time
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 from bench import peer
-from bench.floor import floor_s
+from bench.floor import spans_s
+from bench.peers.priority import raised
 from bench.record import Findings, Line
 from bench.rig import Rig, running
 
 RUNS = 200  # one at a time, in each round
+SLICE = 20  # runs between two looks at the floor; a fifth of a second at most
 AT_ONCE = 32
 ROUNDS = 5
 PEER_RUNS = 40
+WARM_UP = 60  # runs, after which the journal's log has been folded once and is written in place, as it is ever after
 COMMITS = 7  # spawn, five calls, exit
-SYNC_RUNS = (10, 30)  # the difference of the two counts has neither start nor stop in it
+SYNC_RUNS = (20, 60)  # the difference of the two counts has neither start nor stop in it
 SYNC = re.compile(r"^\d+ +(?:fsync|fdatasync)\(", re.MULTILINE)
 
 
-async def one_at_a_time(rig: Rig, program: str, runs: int) -> tuple[float, float]:
-    """Seconds of wall and of CPU of each run, on average. The worker has started, if there is one."""
+class Spent(NamedTuple):
+    """What runs cost on average, and the floor between them."""
+
+    wall_s: float
+    cpu_s: float
+    floor_s: float  # COMMITS of them, the mean
+
+
+async def one_at_a_time(rig: Rig, program: str, runs: int, folder: Path | None = None) -> Spent:
+    """Runs one after the other, in slices with as many floors between as the runs have commits."""
     person = await rig.person()
-    await rig.wait_gone(await rig.spawn(person, program))
-    cpu, began = time.process_time() + rig.workers_cpu_s(), time.perf_counter()
-    for number in range(runs):
-        args = number if program == "effects" else None  # no two runs ask the same, so nothing is stored already
-        await rig.wait_gone(await rig.spawn(person, program, args))
-    wall, spent = time.perf_counter() - began, time.process_time() + rig.workers_cpu_s() - cpu
-    return wall / runs, spent / runs
+    for _ in range(WARM_UP):
+        await rig.wait_gone(await rig.spawn(person, program))
+    wall = cpu = floor = 0.0
+    for first in range(0, runs, SLICE):
+        with raised(*rig.workers()):
+            if folder is not None:
+                floor += sum(spans_s(folder, COMMITS * SLICE))
+            cpu -= time.process_time() + rig.workers_cpu_s()
+            wall -= time.perf_counter()
+            for number in range(first, first + SLICE):
+                args = number if program == "effects" else None  # no two runs ask the same: nothing is stored already
+                await rig.wait_gone(await rig.spawn(person, program, args))
+            wall += time.perf_counter()
+            cpu += time.process_time() + rig.workers_cpu_s()
+    return Spent(wall / runs, cpu / runs, floor / runs)
 
 
 async def at_once(rig: Rig, program: str, runs: int, concurrent: int) -> float:
@@ -55,23 +75,23 @@ async def at_once(rig: Rig, program: str, runs: int, concurrent: int) -> float:
         for _ in range(first, runs, concurrent):
             await rig.wait_gone(await rig.spawn(person, program))
 
-    began = time.perf_counter()
-    async with asyncio.TaskGroup() as group:
-        for first in range(concurrent):
-            group.create_task(some(first))
-    return (time.perf_counter() - began) / runs
+    with raised(*rig.workers()):
+        began = time.perf_counter()
+        async with asyncio.TaskGroup() as group:
+            for first in range(concurrent):
+                group.create_task(some(first))
+        span = time.perf_counter() - began
+    return span / runs
 
 
 async def ours(folder: Path, series: dict[str, list[float]], runs: int) -> None:
     """One round of ours, with the floor on both sides of each."""
     for place in ("inline", "worker"):
         async with running(folder / place, is_inline=place == "inline") as rig:
-            before = floor_s(folder)
-            span, cpu = await one_at_a_time(rig, "five", runs)
-            floor = (before + floor_s(folder)) / 2
-            series[f"{place}_of_floor"].append(COMMITS * floor / span)
-            series[f"{place}_runs_per_s"].append(1 / span)
-            series[f"{place}_cpu_ms"].append(cpu * 1e3)
+            spent = await one_at_a_time(rig, "five", runs, folder)
+            series[f"{place}_of_floor"].append(spent.floor_s / spent.wall_s)
+            series[f"{place}_runs_per_s"].append(1 / spent.wall_s)
+            series[f"{place}_cpu_ms"].append(spent.cpu_s * 1e3)
             series[f"{place}_at_once_runs_per_s"].append(1 / await at_once(rig, "five", runs * 10, AT_ONCE))
         shutil.rmtree(folder / place)
 

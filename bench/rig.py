@@ -108,7 +108,7 @@ class Rig:
             self.machine, self.trap, self.executor, self.blobs, builtin={}, residents_max=residents_max
         )
         self.desk = MachineDesk(self.machine, self.trap, self.blobs, status=dict)
-        self.machine.responded = self.programs.respond
+        self.machine.responded = self._respond if is_inline else self.programs.respond
         self.machine.instructed = self._instruct
         self.machine.recorded = self._recorded
         self.waiting: list[asyncio.Task[None]] = []  # programs in this process
@@ -130,6 +130,9 @@ class Rig:
                     self.programs.launch(instruction)
             case Halt():
                 self.programs.halt(instruction)
+
+    def _respond(self, response: Response) -> None:
+        self.trap.respond(response)
 
     async def _run(self, launch: Launch) -> None:
         """A program in this process, from `main` to exit; as `agentos.sdk.worker.run` does it in a worker."""
@@ -176,11 +179,15 @@ class Rig:
             assert time.monotonic() < deadline, "the condition did not come about"
             await asyncio.sleep(every_s)
 
+    def workers(self) -> list[int]:
+        """The workers' process ids."""
+        return [worker.os_pid for worker in self.executor._workers.values()]
+
     def workers_cpu_s(self) -> float:
         """CPU seconds of the workers alive, user and system; /proc counts in ticks of 10 ms."""
         spent = 0
-        for worker in self.executor._workers.values():
-            fields = Path(f"/proc/{worker.os_pid}/stat").read_text().rpartition(")")[2].split()
+        for pid in self.workers():
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             spent += int(fields[11]) + int(fields[12])
         return spent / TICKS
 

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from dbos import DBOS, DBOSConfig
+from priority import raised
 
 STEPS = 5
 WARM_UP = 3
@@ -35,10 +36,12 @@ def main(folder: str, runs: int) -> None:
     DBOS.launch()
     for _ in range(WARM_UP):
         five()
-    wall, cpu = time.perf_counter(), time.process_time()
-    for _ in range(runs):
-        five()
-    said = {"runs_per_s": runs / (time.perf_counter() - wall), "cpu_ms": (time.process_time() - cpu) / runs * 1e3}
+    with raised():
+        wall, cpu = time.perf_counter(), time.process_time()
+        for _ in range(runs):
+            five()
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    said = {"runs_per_s": runs / wall, "cpu_ms": cpu / runs * 1e3}
     print(json.dumps({"one": said}))
     DBOS.destroy()
 

@@ -17,6 +17,7 @@ from typing import Annotated, TypedDict
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph import END, START, StateGraph
+from priority import raised
 
 STEPS = 5
 WARM_UP = 3
@@ -57,10 +58,12 @@ def one_at_a_time(path, runs):
         compiled = graph(saver, False)
         for number in range(WARM_UP):
             compiled.invoke({"done": []}, of_thread(f"warm{number}"), durability="sync")
-        wall, cpu = time.perf_counter(), time.process_time()
-        for number in range(runs):
-            compiled.invoke({"done": []}, of_thread(f"run{number}"), durability="sync")
-        return {"runs_per_s": runs / (time.perf_counter() - wall), "cpu_ms": (time.process_time() - cpu) / runs * 1e3}
+        with raised():
+            wall, cpu = time.perf_counter(), time.process_time()
+            for number in range(runs):
+                compiled.invoke({"done": []}, of_thread(f"run{number}"), durability="sync")
+            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        return {"runs_per_s": runs / wall, "cpu_ms": cpu / runs * 1e3}
 
 
 async def at_once(path, runs, concurrent):
@@ -73,9 +76,11 @@ async def at_once(path, runs, concurrent):
             for number in range(first, runs, concurrent):
                 await compiled.ainvoke({"done": []}, of_thread(f"run{number}"), durability="sync")
 
-        wall, cpu = time.perf_counter(), time.process_time()
-        await asyncio.gather(*(some(first) for first in range(concurrent)))
-        return {"runs_per_s": runs / (time.perf_counter() - wall), "cpu_ms": (time.process_time() - cpu) / runs * 1e3}
+        with raised():
+            wall, cpu = time.perf_counter(), time.process_time()
+            await asyncio.gather(*(some(first) for first in range(concurrent)))
+            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        return {"runs_per_s": runs / wall, "cpu_ms": cpu / runs * 1e3}
 
 
 def main(folder, runs, concurrent):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentos.machine.journal import Breach, Header, Proof, commit, genesis, seal, verify
+from agentos.machine.journal import Breach, Header, Proof, commit, genesis, pooled, seal, verify
 from agentos.ports.journal import Row
 
 WORKSPACE = "3f0e6c9a-1f7b-4c1e-9a54-0d1d6f0e7a11"
@@ -153,3 +153,19 @@ def test_a_chain_whose_end_was_cut_off_verifies_to_an_older_head() -> None:
     assert proof.breach is None
     assert (proof.seq, proof.hash) == (8, rows[7].hash)
     assert proof.hash != rows[9].hash
+
+
+def test_pooled_salts_are_the_source_s_bytes_in_order_and_none_is_drawn_twice() -> None:
+    asked: list[int] = []
+
+    def source(count: int) -> bytes:
+        asked.append(count)
+        return bytes([len(asked)]) * (count - 1) + bytes([0xFF])
+
+    draw = pooled(source)
+    salts = [draw(16) for _ in range(300)]
+    assert asked == [4096, 4096]
+    assert salts[:255] == [b"\x01" * 16] * 255
+    assert salts[255] == b"\x01" * 15 + b"\xff"
+    assert salts[256] == b"\x02" * 16
+    assert [len(draw(count)) for count in (4000, 90, 16)] == [4000, 90, 16]

@@ -20,6 +20,7 @@ _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(AnyEvent)
 _TAGS: dict[type[Event], str] = {kind: str(kind.__struct_config__.tag) for kind in EVENTS}
 _NEWEST: dict[str, int] = {tag: VERSIONS.get(kind, 1) for kind, tag in _TAGS.items()}
+_FORMS: dict[type[Event], tuple[str, int]] = {kind: (tag, _NEWEST[tag]) for kind, tag in _TAGS.items()}
 
 
 class Newer(Exception):
@@ -34,6 +35,11 @@ def tag(event: Event) -> str:
 def version(event: Event) -> int:
     """The version that is written today."""
     return VERSIONS.get(type(event), 1)
+
+
+def form(event: Event) -> tuple[str, int]:
+    """Tag and version in one look."""
+    return _FORMS[type(event)]
 
 
 def encode(event: Event) -> bytes:

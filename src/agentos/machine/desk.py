@@ -35,7 +35,7 @@ class MachineDesk:
 
     def __init__(self, machine: Machine, trap: Trap, blobs: Blobs, *, status: Callable[[], dict[str, object]]) -> None:
         self._machine, self._trap, self._blobs, self._status = machine, trap, blobs, status
-        self._busy: dict[Pid, set[int]] = {}
+        self._free: dict[Pid, list[int]] = {}  # strands nobody here waits on; the next is the last
         self._enrolled: dict[str, asyncio.Lock] = {}
         self._readers: list[asyncio.Queue[Record | None]] = []
         self.stopped: Callable[[], None] = machine.stop
@@ -53,20 +53,20 @@ class MachineDesk:
 
     async def call(self, pid: Pid, call: AnyCall, blobs: Mapping[Digest, bytes]) -> Response:
         process = self._machine.state.processes[pid]
-        busy = self._busy.setdefault(pid, set())
-        taken = (
-            strand for strand in range(value("strands_max")) if strand not in busy and strand not in process.parked
-        )
-        strand = next(taken, None)
+        free = self._free.setdefault(pid, list(reversed(range(value("strands_max")))))
+        aside = []  # strands on which something waits since before, or for somebody who went away
+        while free and free[-1] in process.parked:
+            aside.append(free.pop())
+        strand = free.pop() if free else None
+        free[:0] = aside
         if strand is None:
             full = Exhausted(thing=pid, fact="waits for too many answers already", limit="limits.strands_max")
             return Response(id=CallId(pid, 0, 0), refusal=full)
-        busy.add(strand)
         try:
             n = process.strands.get(strand, 0) + 1
             return await self._trap.call(pid, process.incarnation, strand, n, call, blobs)
         finally:
-            busy.discard(strand)
+            free.append(strand)
 
     async def follow(self, *, order: str, after: int, is_live: bool) -> AsyncIterator[Record]:
         queue: asyncio.Queue[Record | None] = asyncio.Queue(READER_BACKLOG_MAX)

@@ -20,8 +20,9 @@ After RFC 9162 (prefixes against second preimages) and Crosby and Wallach, "Effi
 Logging" (2009); a plain chain and not a tree, since a workspace's journal is read from front to back anyway.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from hashlib import sha256
+from io import BytesIO
 from typing import NamedTuple
 
 import msgspec
@@ -30,6 +31,7 @@ from agentos.ports.journal import Row
 
 SALT_BYTES = 16  # 128 bits: as hard to guess as a key
 HASH_BYTES = 32
+POOL_BYTES = 4_096  # 256 salts
 
 _PAYLOAD = b"agentos/1/payload\0"
 _EVENT = b"agentos/1/event\0"
@@ -66,6 +68,23 @@ class Proof(NamedTuple):
     rows: int  # good events
     erased: int  # of these, how many have lost their payload
     breach: Breach | None
+
+
+def pooled(source: Callable[[int], bytes]) -> Callable[[int], bytes]:
+    """The same source, asked for POOL_BYTES at a time: a system call for each salt costs more than sealing with it."""
+    pool = BytesIO()
+
+    def draw(count: int) -> bytes:
+        assert count <= POOL_BYTES, "a draw is a salt or a few"
+        drawn = pool.read(count)
+        if len(drawn) < count:  # what is left of a pool is thrown away, so that no two salts share a byte
+            pool.seek(0)
+            pool.write(source(POOL_BYTES))
+            pool.seek(0)
+            drawn = pool.read(count)
+        return drawn
+
+    return draw
 
 
 def genesis(workspace: str) -> bytes:

@@ -34,7 +34,7 @@ from agentos.kernel.decision import Decision, Entry
 from agentos.kernel.decision import name as call_name
 from agentos.kernel.state import State
 from agentos.machine import codec
-from agentos.machine.journal import SALT_BYTES, Header, seal
+from agentos.machine.journal import SALT_BYTES, Header, pooled, seal
 from agentos.ports.blobs import Blobs
 from agentos.ports.clock import Clock
 from agentos.ports.journal import Journal, Row
@@ -83,7 +83,7 @@ class Machine:
         self.responded: Callable[[Response], None] = lambda response: None
         self.instructed: Callable[[Instruction], None] = lambda instruction: None
         self.recorded: Callable[[Row, Event], None] = lambda row, event: None
-        self._blobs, self._clock, self._salts, self._crash = blobs, clock, salts, crash
+        self._blobs, self._clock, self._salts, self._crash = blobs, clock, pooled(salts), crash
         self._inbox: deque[Incoming] = deque()
         self._woken = asyncio.Event()
         self._origin_ns = (
@@ -232,8 +232,7 @@ class Batch:
                 machine.head.seq + 1,
                 self._now_ns,
                 state.epoch,
-                codec.tag(event),
-                codec.version(event),
+                *codec.form(event),
                 caller,
                 cause,
                 getattr(event, "order", None) or order,

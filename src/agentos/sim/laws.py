@@ -149,7 +149,7 @@ class Laws:
         self._promised(events)
         _blobs_there(events, blobs)
         if wrong := faults(state):
-            raise Breach("fsck", wrong[0])
+            raise Breach("fsck", str(wrong[0]))
 
     def _replays(self, events: list[Event], state: State) -> None:
         again = recover.empty(state.workspace)

@@ -16,7 +16,7 @@ from agentos.abi.inference import Message, Request, Text
 from agentos.abi.rights import Grant, Right
 from agentos.abi.work import Verdict
 from agentos.sdk import System
-from agentos.sdk.errors import Broken, Refused
+from agentos.sdk.errors import Broken, Exhausted, Refused
 
 T = TypeVar("T")
 TRIES = 20

@@ -12,8 +12,9 @@ from enum import StrEnum
 import msgspec
 
 from agentos.abi.budget import ORDER_DEFAULT, Amounts
-from agentos.abi.document import WORDS_MAX
 from agentos.abi.ids import Digest
+
+WORDS_MAX = 100_000  # of a document; the longest text any context holds
 
 
 class Verdict(StrEnum):
@@ -76,7 +77,7 @@ class FileSchema(_Check, frozen=True):
 
 
 class Document(_Check, frozen=True):
-    """A text exists and holds what it must, judged by counting and searching; `abi.document` says how."""
+    """A text exists and holds what it must, judged by counting and searching; `sdk.document` says how."""
 
     path: str
     headings: tuple[str, ...] = ()  # Markdown headings that must be there, in this order

@@ -1,12 +1,12 @@
 """The part of the checker that judges a `Document`: nothing is run, so nothing needs a sandbox.
 
-Rule 1: what is judged is the text of the exact tree, or its absence; `abi.document` says what it lacks.
+Rule 1: what is judged is the text of the exact tree, or its absence; `sdk.document` says what it lacks.
 Rule 2: the probe is built in: an empty text is put to every expectation first, and one that it meets proves nothing.
 """
 
-from agentos.abi.document import complaints
 from agentos.abi.ids import Digest
 from agentos.abi.work import Document, Finding, Reason, Verdict
+from agentos.sdk.document import complaints
 
 ISOLATION = "none needed"  # no code of the change is run; the receipt says so rather than nothing
 COMPLAINTS_MAX = 10  # told at once; a writer who lacks more starts anew anyway

@@ -12,7 +12,7 @@ SOURCES_MAX = 5_000  # files read for this; beyond it no file is taken for a hel
 SOURCE_BYTES_MAX = 1 << 20
 
 
-def helpers(tree: Path, files: Iterable[str], *, tests: set[str], changed: set[str]) -> frozenset[str]:
+def companions(tree: Path, files: Iterable[str], *, tests: set[str], changed: set[str]) -> frozenset[str]:
     """Unchanged files that are imported by tests, or by such files, and by nothing else, and import nothing changed."""
     sources = sorted(path for path in files if path.endswith(".py"))
     if len(sources) > SOURCES_MAX:

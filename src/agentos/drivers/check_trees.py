@@ -57,7 +57,7 @@ def _compose(base: Path, whole: Path, scope: Scope, defined_in: tuple[str, ...])
             _take(base, whole, path)
     files = listing(whole)
     changed = {path for path in base_files | files if not is_same(base, whole, path)}
-    helpers = check_imports.helpers(whole, files, tests=kept, changed=changed)
+    helpers = check_imports.companions(whole, files, tests=kept, changed=changed)
     return Trees(base, whole, frozenset(kept), helpers, frozenset(base_files), frozenset(files))
 
 

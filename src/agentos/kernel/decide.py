@@ -12,27 +12,13 @@ Rule 4: an error in deciding is ours: an assert, a crash, a recovery. Never a de
 from collections.abc import Callable
 from typing import Any
 
+from agentos.abi.calls import device
+from agentos.abi.calls import ipc as mail
+from agentos.abi.calls import kernel as inner
+from agentos.abi.calls import lease as hold
+from agentos.abi.calls import process as proc
+from agentos.abi.calls import work as job
 from agentos.abi.calls.base import Call
-from agentos.abi.calls.device import Ask, Infer, Invoke
-from agentos.abi.calls.ipc import Attach, Find, Open, Publish, Receive, Send, Subscribe
-from agentos.abi.calls.kernel import (
-    Advance,
-    Beat,
-    Boot,
-    Dispatch,
-    Diverge,
-    Enroll,
-    Fence,
-    Finish,
-    Fire,
-    Reap,
-    Recover,
-    Refill,
-    Settle,
-)
-from agentos.abi.calls.lease import Acquire, Derive, Release, Renew, Revoke, Sleep
-from agentos.abi.calls.process import Await, Checkpoint, Exit, Kill, Note, Spawn, Whoami
-from agentos.abi.calls.work import Apply, Attest, Begin, Cancel, Decide, Escalate, Look, Present, Raise, Submit, Undo
 from agentos.abi.events.call import CallRefused
 from agentos.abi.ids import KERNEL
 from agentos.abi.limits import value
@@ -45,56 +31,56 @@ from agentos.kernel.work import delivery, evidence, gate, order, progress
 Decider = Callable[[State, Entry, Any], Ruling]
 
 CALLS: dict[type[Call], Decider] = {
-    Spawn: process.spawn,
-    Exit: process.exit,
-    Await: process.await_,
-    Kill: process.kill,
-    Checkpoint: process.checkpoint,
-    Note: process.note,
-    Whoami: process.whoami,
-    Send: ipc.send,
-    Receive: ipc.receive,
-    Open: ipc.open,
-    Subscribe: ipc.subscribe,
-    Publish: ipc.publish,
-    Attach: ipc.attach,
-    Find: ipc.find,
-    Acquire: lease.acquire,
-    Renew: lease.renew,
-    Release: lease.release,
-    Derive: capability.derive,
-    Revoke: capability.revoke,
-    Sleep: timer.sleep,
-    Infer: inference.infer,
-    Invoke: inference.invoke,
-    Ask: inference.ask,
-    Submit: order.submit,
-    Look: order.look,
-    Begin: order.begin,
-    Present: evidence.present,
-    Attest: gate.attest,
-    Decide: gate.decide,
-    Escalate: order.escalate,
-    Cancel: order.cancel,
-    Raise: order.raise_,
-    Apply: delivery.apply,
-    Undo: delivery.undo,
+    proc.Spawn: process.spawn,
+    proc.Exit: process.exit,
+    proc.Await: process.await_,
+    proc.Kill: process.kill,
+    proc.Checkpoint: process.checkpoint,
+    proc.Note: process.note,
+    proc.Whoami: process.whoami,
+    mail.Send: ipc.send,
+    mail.Receive: ipc.receive,
+    mail.Open: ipc.open,
+    mail.Subscribe: ipc.subscribe,
+    mail.Publish: ipc.publish,
+    mail.Attach: ipc.attach,
+    mail.Find: ipc.find,
+    hold.Acquire: lease.acquire,
+    hold.Renew: lease.renew,
+    hold.Release: lease.release,
+    hold.Derive: capability.derive,
+    hold.Revoke: capability.revoke,
+    hold.Sleep: timer.sleep,
+    device.Infer: inference.infer,
+    device.Invoke: inference.invoke,
+    device.Ask: inference.ask,
+    job.Submit: order.submit,
+    job.Look: order.look,
+    job.Begin: order.begin,
+    job.Present: evidence.present,
+    job.Attest: gate.attest,
+    job.Decide: gate.decide,
+    job.Escalate: order.escalate,
+    job.Cancel: order.cancel,
+    job.Raise: order.raise_,
+    job.Apply: delivery.apply,
+    job.Undo: delivery.undo,
 }
 
 KERNEL_CALLS: dict[type[Call], Decider] = {
-    Boot: effects.boot,
-    Recover: effects.recover,
-    Settle: effects.settle,
-    Enroll: process.enroll,
-    Beat: process.beat,
-    Fence: process.fence,
-    Finish: process.finish,
-    Diverge: process.diverge,
-    Reap: supervise.reap,
-    Refill: supervise.refill,
-    Dispatch: schedule.dispatch,
-    Fire: timer.fire,
-    Advance: progress.advance,
+    inner.Boot: effects.boot,
+    inner.Recover: effects.recover,
+    inner.Settle: effects.settle,
+    inner.Enroll: process.enroll,
+    inner.Beat: process.beat,
+    inner.Fence: process.fence,
+    inner.Finish: process.finish,
+    inner.Diverge: process.diverge,
+    inner.Reap: supervise.reap,
+    inner.Refill: supervise.refill,
+    inner.Dispatch: schedule.dispatch,
+    inner.Fire: timer.fire,
+    inner.Advance: progress.advance,
 }
 
 

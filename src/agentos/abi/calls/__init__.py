@@ -4,66 +4,59 @@ reference page, the permission matrix and the fuzzer are made from it.
 Rule 1: `AnyCall` is what a process may send. `KernelCall` enters only from the machine and from the state itself.
 """
 
+from agentos.abi.calls import device, ipc, kernel, lease, process, work
 from agentos.abi.calls.base import Call
-from agentos.abi.calls.device import Ask, Infer, Invoke
-from agentos.abi.calls.ipc import Attach, Find, Open, Publish, Receive, Send, Subscribe
-from agentos.abi.calls.kernel import (
-    Advance,
-    Beat,
-    Boot,
-    Dispatch,
-    Diverge,
-    Enroll,
-    Fence,
-    Finish,
-    Fire,
-    Reap,
-    Recover,
-    Refill,
-    Settle,
-)
-from agentos.abi.calls.lease import Acquire, Derive, Release, Renew, Revoke, Sleep
-from agentos.abi.calls.process import Await, Checkpoint, Exit, Kill, Note, Spawn, Whoami
-from agentos.abi.calls.work import Apply, Attest, Begin, Cancel, Decide, Escalate, Look, Present, Raise, Submit, Undo
 
 AnyCall = (
-    Spawn
-    | Exit
-    | Await
-    | Kill
-    | Checkpoint
-    | Note
-    | Whoami
-    | Send
-    | Receive
-    | Open
-    | Subscribe
-    | Publish
-    | Attach
-    | Find
-    | Acquire
-    | Renew
-    | Release
-    | Derive
-    | Revoke
-    | Sleep
-    | Infer
-    | Invoke
-    | Ask
-    | Submit
-    | Look
-    | Begin
-    | Present
-    | Attest
-    | Decide
-    | Escalate
-    | Cancel
-    | Raise
-    | Apply
-    | Undo
+    process.Spawn
+    | process.Exit
+    | process.Await
+    | process.Kill
+    | process.Checkpoint
+    | process.Note
+    | process.Whoami
+    | ipc.Send
+    | ipc.Receive
+    | ipc.Open
+    | ipc.Subscribe
+    | ipc.Publish
+    | ipc.Attach
+    | ipc.Find
+    | lease.Acquire
+    | lease.Renew
+    | lease.Release
+    | lease.Derive
+    | lease.Revoke
+    | lease.Sleep
+    | device.Infer
+    | device.Invoke
+    | device.Ask
+    | work.Submit
+    | work.Look
+    | work.Begin
+    | work.Present
+    | work.Attest
+    | work.Decide
+    | work.Escalate
+    | work.Cancel
+    | work.Raise
+    | work.Apply
+    | work.Undo
 )
 KernelCall = (
-    Boot | Enroll | Settle | Beat | Fence | Finish | Diverge | Reap | Recover | Refill | Dispatch | Fire | Advance
+    kernel.Boot
+    | kernel.Enroll
+    | kernel.Settle
+    | kernel.Beat
+    | kernel.Fence
+    | kernel.Finish
+    | kernel.Diverge
+    | kernel.Reap
+    | kernel.Recover
+    | kernel.Refill
+    | kernel.Dispatch
+    | kernel.Fire
+    | kernel.Advance
 )
 
 __all__ = ["AnyCall", "Call", "KernelCall"]

@@ -1,4 +1,4 @@
-"""What a text must look like, as a file says it: headings, facts, length, fields. `abi.document` judges by it.
+"""What a text must look like, as a file says it: headings, facts, length, fields. `sdk.document` judges by it.
 
 Rule 1: what nothing could meet, or anything would, is a fault when the file is read, not a surprise when a run ends.
 """
@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from agentos.abi.document import KINDS, WORDS_MAX, complaints, plain
+from agentos.abi.work import WORDS_MAX
+from agentos.sdk.document import KINDS, complaints, plain
 from agentos.userland.documents import source
 from agentos.userland.documents.fault import Faults, shown
 from agentos.userland.documents.shape import Field, ListOf, MapOf, Record, Text, Whole

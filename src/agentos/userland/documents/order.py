@@ -25,8 +25,7 @@ from typing import Any
 
 import msgspec
 
-from agentos.abi.document import WORDS_MAX
-from agentos.abi.work import Approval, Check, Command, Document, FileSchema, Metric, Review, Scope, Unchanged
+from agentos.abi.work import WORDS_MAX, Approval, Check, Command, Document, FileSchema, Metric, Review, Scope, Unchanged
 from agentos.userland.documents import source
 from agentos.userland.documents.expectation import EXPECTATION, build
 from agentos.userland.documents.fault import Faults, Malformed, nearest, shown

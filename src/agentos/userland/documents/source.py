@@ -17,7 +17,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from agentos.abi.document import Line, scan
+from agentos.sdk.document import Line, scan
 from agentos.userland.documents.fault import Faults, Malformed, fail, shown
 
 FILE_BYTES_MAX = 512 * 1024  # a whole document: at 4 bytes a token all that a context of 128k tokens can hold

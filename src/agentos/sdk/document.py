@@ -14,7 +14,6 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-WORDS_MAX = 100_000  # the longest text any context holds
 KINDS = ("text", "number", "flag", "list", "mapping")  # of a field in the JSON object that a text holds
 
 _FENCED = re.compile(r"```[a-z]*\n(.*?)```", re.DOTALL)

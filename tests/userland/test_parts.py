@@ -46,6 +46,8 @@ def test_the_telling_lines_of_an_output_are_kept_from_its_end() -> None:
         ("```python\na\n```", ["a\n"]),
         ("Sure:\n```\na\n```\nand\n~~~py\nb\n~~~\n", ["a\n", "b\n"]),
         ("````md\n```\ninner\n```\n````", ["```\ninner\n```\n"]),
+        ("```markdown\n# A\n```sh\nls\n```\nend\n```\n", ["# A\n```sh\nls\n```\nend\n"]),
+        ("```md\n# A\n```\nor\n```md\n# B\n```", ["# A\n", "# B\n"]),
         ("```python\nnever closed", ["never closed"]),
         ("none", []),
         ("", []),

@@ -22,6 +22,8 @@ WORDS_TOKENS_MAX = 1_200  # a page; with a page of prompt it fits a context of 4
 DEAD = (Broken, TimedOut)  # how a call says that a model is not to be had
 
 _FENCE = re.compile(r"^(`{3,}|~{3,})[^\n]*\n(.*?)^\1[ \t]*$", re.DOTALL | re.MULTILINE)
+# A page in a fence that has fences of its own: from the first mark to the last, where the first says that it is a page.
+_PAGE = re.compile(r"^(```)(?:markdown|md)[ \t]*\n(.*)^```[ \t]*$", re.DOTALL | re.MULTILINE)
 
 
 class Garbled(ValueError):
@@ -85,6 +87,10 @@ def _fault(value: object, schema: dict[str, Any]) -> str:
 
 def fenced(text: str) -> list[str]:
     """The contents of the fenced blocks, in order. A block that is never closed runs to the end."""
+    page = _PAGE.search(text)
+    inner = re.search(r"^```(.*)$", page[2], re.MULTILINE) if page else None
+    if page and inner and inner[1].strip() and page[2].count("```") % 2 == 0:
+        return [page[2]]  # the first mark inside opens a block, so the page goes on behind it
     found = [match[2] for match in _FENCE.finditer(text)]
     if found:
         return found

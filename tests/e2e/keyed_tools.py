@@ -11,7 +11,7 @@ from agentos.ports.tool import Manifest, Result
 class _Keyed:
     def __init__(self, repeat: str) -> None:
         schema: dict[str, object] = {"type": "object", "properties": {"item": {"type": "string"}}, "required": ["item"]}
-        self.manifest = Manifest(f"do_{repeat}", f"Does an item; {repeat}.", schema, repeat, "tool")
+        self.manifest = Manifest(f"do_{repeat}", f"Does an item; {repeat}.", schema, repeat, "tool", wall_s=1)
 
     async def run(self, arguments: dict[str, object], *, root: Path, key: str) -> Result:
         body = {"key": key, "item": arguments["item"], "kind": self.manifest.repeat}

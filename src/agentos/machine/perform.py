@@ -49,7 +49,6 @@ from agentos.ports.forge import Forge, Stamp
 from agentos.ports.inference import Garbled, Inference, InferenceError, Unreachable
 from agentos.ports.tool import Tool
 
-TOOL_WALL_S = 600  # a tool that takes longer than ten minutes is a job, and belongs in an order of its own
 GENERATE_WALL_S = 900  # a local model on two slow cores needs minutes for a long answer
 WORKTREE = "worktree"  # an external order's candidate: the user's checkout as it is, edits included
 AUTHOR = "agentos"
@@ -169,7 +168,7 @@ class Performer:
             return Failed(fact=f"there is no tool {effect.tool!r}; there are: {', '.join(sorted(self._devices.tools))}")
         root = self.copy(effect.order, effect.attempt)
         if instruction.attempt > 1 and effect.repeat == "queryable":
-            await self._outwait(instruction)
+            await self._outwait(instruction, tool.manifest.wall_s)
             earlier = await tool.query(root=root, key=instruction.key)
             if earlier is not None:
                 return self._tool_ended(earlier.content, earlier.is_error)
@@ -180,23 +179,23 @@ class Performer:
         if effect.repeat == "queryable":
             self._begun[instruction.id] = None
         try:
-            async with asyncio.timeout(TOOL_WALL_S):
+            async with asyncio.timeout(tool.manifest.wall_s):
                 result = await tool.run(arguments, root=root, key=instruction.key)
         except TimeoutError:
-            fact = f"no result within {TOOL_WALL_S} s"
+            fact = f"no result within {tool.manifest.wall_s} s"
             return Unknown(fact=fact) if effect.repeat == "once" else Failed(fact=fact, is_timeout=True)
         except ConnectionError as error:  # it may have happened: how it may be repeated decides
             return Unknown(fact=f"the line to it broke: {error}"[:500])
         return self._tool_ended(result.content, result.is_error)
 
-    async def _outwait(self, instruction: Perform) -> None:
+    async def _outwait(self, instruction: Perform, wall_s: int) -> None:
         """Let a dead kernel's attempt arrive, or never: asked too early, the world says no and does it after all.
 
         An attempt that this kernel made itself has ended, so nothing of it is on its way.
         """
         if instruction.id not in self._begun:
             loop = asyncio.get_running_loop()
-            await asyncio.sleep(max(self._begun_at_s + TOOL_WALL_S - loop.time(), 0))
+            await asyncio.sleep(max(self._begun_at_s + wall_s - loop.time(), 0))
 
     def _tool_ended(self, content: str, is_error: bool) -> ToolEnded:
         return ToolEnded(content=self._devices.blobs.put(content.encode()), is_error=is_error)

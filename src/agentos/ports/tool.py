@@ -14,6 +14,7 @@ class Manifest(NamedTuple):
     schema: dict[str, object]  # JSON Schema of the arguments
     repeat: str  # pure | idempotent | queryable | costly | once
     right: str  # the right its caller needs: "fs.read", "fs.write", "shell"
+    wall_s: int = 600  # longest it may take; one that takes longer than ten minutes belongs in an order of its own
 
 
 class Result(NamedTuple):

@@ -43,7 +43,7 @@ HEARTBEAT_S = (
 )
 PINGS_PER_HEARTBEAT = 2
 UNANSWERED_MAX = 3  # pings: the third is half a heartbeat old when two heartbeats are over
-WORKER_START_S = 30.0  # until its first pong a worker imports, which a loaded machine does not do within a heartbeat
+WORKER_START_S = 30.0  # until its first word a worker imports, which a loaded machine does not do within a heartbeat
 WORKER_IDLE_S = (
     30.0  # an order's next program comes within seconds of the last; a worker after that is kept for nothing
 )
@@ -82,6 +82,7 @@ class Line:
         self.outrun: dict[Pid, int] = {}  # what ran on it when it was fenced
         self.pinged = self.ponged = 0
         self.since_s = time.monotonic()  # started, or emptied
+        self.is_heard = False  # until then it imports, and answers nothing
         self.is_fenced = False
         self.only: Pid | None = None  # the one process of a worker that is not the SDK's
 
@@ -108,6 +109,7 @@ class Programs:
         self._lines: dict[str, Line] = {}  # trust domain -> worker
         self._resident: dict[Pid, Line] = {}  # in the order of last use
         self._starting: dict[str, asyncio.Lock] = {}
+        self._launching: dict[Pid, int] = {}  # incarnations that are being started; the record wakes them
         self._group: asyncio.TaskGroup | None = None
         self._tasks: list[asyncio.Task[None]] = []  # that run until the end: the heartbeat, and one listener per worker
 
@@ -130,6 +132,7 @@ class Programs:
             return
         assert self._group is not None, "begin first"
         self._trap.forget(instruction.pid)
+        self._launching[instruction.pid] = instruction.incarnation
         self._group.create_task(self._begin(process, instruction.incarnation))
 
     def halt(self, instruction: Halt) -> None:
@@ -152,7 +155,7 @@ class Programs:
         self._trap.respond(response)
         pid = response.id.pid
         process = self._machine.state.processes.get(pid)
-        if process is None or process.state == "zombie" or pid in self._resident:
+        if process is None or process.state == "zombie" or pid in self._resident or pid in self._launching:
             return
         if not process.spec.program.startswith(RESIDENT) and process.incarnation:
             self._machine.tell(Fence(pid=pid, incarnation=process.incarnation, reason="wakes"))
@@ -164,6 +167,9 @@ class Programs:
         except (OSError, ValueError, Missing, Corrupt) as error:
             print(f"process {process.pid} cannot be started: {error}", file=sys.stderr, flush=True)
             self._machine.tell(Finish(pid=process.pid, incarnation=incarnation, status=CANNOT_START))
+        finally:
+            if self._launching.get(process.pid) == incarnation:
+                del self._launching[process.pid]
 
     async def _start(self, process: Process, incarnation: int) -> None:
         domain = self._domain(process)
@@ -221,6 +227,8 @@ class Programs:
         assert self._group is not None
         with contextlib.suppress(ConnectionError, ValueError, asyncio.LimitOverrunError):
             while raw := await reader.readline():
+                if not line.is_heard:
+                    line.is_heard, line.ponged = True, line.pinged
                 try:
                     frame = _FRAMES.decode(raw)
                 except msgspec.DecodeError as error:
@@ -332,7 +340,7 @@ class Programs:
     def _is_silent(self, line: Line) -> bool:
         """Whether it has left too many pings unanswered. Counted in pings and not in time, so that a pause of our own
         is nobody else's fault."""
-        if not line.ponged:
+        if not line.is_heard:
             return time.monotonic() - line.since_s > WORKER_START_S
         return line.pinged - line.ponged >= UNANSWERED_MAX
 

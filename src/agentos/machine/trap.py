@@ -112,6 +112,9 @@ class Trap:
                 return self._diverged(id, call, waiting.name)
             return await self._released(id.pid, self._future(id))
         recorded = self._record(id.pid).get(id)
+        if recorded is None:  # answered since it was read, when the program had not come so far and nobody waited
+            self.forget(id.pid)
+            recorded = self._record(id.pid).get(id)
         if recorded is None:
             fact = "is not on record: it lies before the checkpoint, or was never made"
             return Response(id=id, refusal=Stale(thing=f"call {id}", fact=fact))

@@ -16,7 +16,7 @@ from agentos.abi.inference import Message, Request, Text
 from agentos.abi.rights import Grant, Right
 from agentos.abi.work import Verdict
 from agentos.sdk import System
-from agentos.sdk.errors import Broken, Refused
+from agentos.sdk.errors import Broken, Exhausted, Refused
 
 T = TypeVar("T")
 TRIES = 20
@@ -39,6 +39,7 @@ async def conduct(system: System, args: Any, state: Any = None) -> None:
             Grant(Right.PRESENT, f"/{me.order}"),
             Grant(Right.INFER, f"/{classes[min(number, len(classes) - 1)]}"),
             Grant(Right.SPAWN, "/**"),
+            *((Grant(Right.ATTEST, f"/{me.order}"),) if told["args"].get("is_attesting") else ()),
             *(Grant(Right.TOOL, f"/{name}") for name in standing.contract.tools),
         )
         given = told["args"] | {"order": me.order, "attempt": begun.attempt}
@@ -251,16 +252,44 @@ async def insisting(system: System, args: dict[str, Any], state: Any = None) -> 
     await finish(system, args)
 
 
+BINARY = "\x00\x01\x1b[31m\ufffd\U0001f600"
+
+
+async def sending_binary(system: System, args: dict[str, Any], state: Any = None) -> None:
+    await system.send(args["to"], "binary", BINARY)
+
+
 async def flooding(system: System, args: dict[str, Any], state: Any = None) -> None:
     """Has a tool say ten megabytes, puts binary into messages, and goes on."""
     content, is_error = await system.invoke("do_pure", item=str(10 << 20))
     assert len(content.encode()) > 9 << 20 and not is_error
     await system.attach("/binary", bytes(range(256)) * 64, media_type="application/octet-stream")
     me = await system.whoami()
-    await system.send(me.pid, "binary", "\x00\x01\x1b[31m\ufffd\U0001f600")
+    await system.spawn("python:tests.e2e.programs:sending_binary", args={"to": me.pid})
     _, body = await system.receive("binary")
-    assert body == "\x00\x01\x1b[31m\ufffd\U0001f600"
+    assert body == BINARY
     await system.note("\x1b]0;title\x07\x00 and more")
+    await finish(system, args)
+
+
+async def at_once(system: System, args: dict[str, Any], state: Any = None) -> None:
+    """Asks many things at the same time, and answers with its file."""
+
+    async def one(strand: System, number: int) -> str:
+        return (await strand.infer(request(f"{args['order']} asks {number}"), model_class=args["model_class"])).text
+
+    await system.gather(*(lambda strand, n=n: one(strand, n) for n in range(args["strands"])))
+    await finish(system, args)
+
+
+async def slow_to_return(system: System, args: dict[str, Any], state: Any = None) -> None:
+    """Asks twice. Run again, it takes its time between the two, while the second is answered already."""
+    await system.infer(request("first"), model_class=args["model_class"])
+    runs = Path(args["witness"]) / f"run.{os.getpid()}"
+    runs.touch()
+    while len(list(runs.parent.glob("run.*"))) > 1 and not (runs.parent / "go").exists():
+        await asyncio.sleep(0.01)
+    await system.infer(request("second"), model_class=args["model_class"])
     await finish(system, args)
 
 
@@ -329,3 +358,13 @@ async def judging_itself(system: System, args: dict[str, Any], state: Any = None
     judged = await system.present(args["order"])
     assert judged.content is not None
     await system.attest(args["order"], judged.content, Verdict.PASSED, "I say so")
+
+
+async def others(system: System, args: dict[str, Any], state: Any = None) -> None:
+    """Runs programs in other languages, and keeps how they ended."""
+    statuses = []
+    for number, command in enumerate(args["commands"]):
+        child = await system.spawn(f"command:{json.dumps(command)}", domain=f"other {number}")
+        statuses.append((await system.wait(child)).status)
+    Path(args["witness"], "statuses").write_text(json.dumps(statuses))
+    await finish(system, args)

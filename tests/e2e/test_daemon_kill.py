@@ -11,14 +11,17 @@ from random import Random
 
 import pytest
 
+from agentos.abi.effects import Generate
 from agentos.abi.events.call import (
     CallRefused,
     EffectDispatched,
+    EffectIntended,
     EffectOrphaned,
     EffectRetried,
     EffectSettled,
     KernelBooted,
 )
+from agentos.abi.events.process import ProcessLaunched
 from agentos.abi.events.work import OrderClosed, OrderEscalated, OrderSubmitted
 from agentos.abi.work import Command
 from agentos.boot.client import Client
@@ -39,6 +42,54 @@ def test_ten_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
 @pytest.mark.timeout(3600)
 def test_a_hundred_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     chaos(tmp_path, kills=100, seed=SEED + 1)
+
+
+def test_a_program_whose_answers_come_before_it_is_back_is_run_again_once(town: Town) -> None:
+    client, strands = town.up(), 12
+    order = town.submit(client, "at_once", strands=strands)
+    wait_until(lambda: len(in_flight_of(town.facts(client))) == strands, "all to be asked")
+    client.close()
+    town.kill_daemon()
+    client = town.up()
+    town.wait_for(client, OrderClosed, order)
+    launched = events(town.facts(client, order=order), ProcessLaunched)
+    again = [event.pid for event in launched if event.incarnation > 1]
+    assert again and len(again) == len(set(again)), "an answer that nobody waits for yet is no reason to launch it anew"
+
+
+def test_an_answer_that_came_while_its_program_was_on_its_way_is_found(tmp_path: Path) -> None:
+    town = Town(
+        tmp_path,
+        script={"lines": [{"when": {"contains": "second"}, "say": "b", "delay_ms": 700}, {"when": {}, "say": "a"}]},
+    )
+    try:
+        client = town.up()
+        order = town.submit(client, "slow_to_return", witness=str(tmp_path), attempts_max=1)
+        wait_until(
+            lambda: len(in_flight_of(town.facts(client))) == 1 and list(tmp_path.glob("run.*")), "the second question"
+        )
+        wait_until(
+            lambda: [f for f in town.facts(client) if isinstance(f.event, EffectIntended)][-1].event.call.n == 2, "it"
+        )
+        client.close()
+        town.kill_daemon()
+        client = town.up()
+        wait_until(lambda: len(list(tmp_path.glob("run.*"))) == 2, "the program to be back")
+        wait_until(lambda: not in_flight_of(town.facts(client)), "the second answer")
+        (tmp_path / "go").touch()
+        town.wait_for(client, OrderClosed, order)
+    finally:
+        town.close()
+
+
+def in_flight_of(facts: list[Fact]) -> set[int]:
+    """The questions to a model that are out."""
+    asked = {
+        fact.event.effect
+        for fact in facts
+        if isinstance(fact.event, EffectIntended) and isinstance(fact.event.what, Generate)
+    }
+    return adrift(facts) & asked
 
 
 def chaos(folder: Path, *, kills: int, seed: int) -> None:

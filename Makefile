@@ -35,6 +35,10 @@ demo: runtime ## watch real orders become verified changes, with the model at ha
 test: dev ## all tests that need no model, no other agent and no patience
 	$(PYTEST) -n $(WORKERS) -m "not model and not agents and not slow" $(ARGS)
 
+.PHONY: chaos
+chaos: dev ## kill the daemon with -9 a hundred times; AGENTOS_CHAOS_SEED=N repeats a run
+	$(PYTEST) -s -m slow tests/e2e/test_daemon_kill.py $(ARGS)
+
 # A suite that does not exist yet is said to be missing; one that exists and selects nothing is a failure.
 .PHONY: test-agents
 test-agents: dev ## tests that drive real command-line agents

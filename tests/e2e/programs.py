@@ -39,6 +39,7 @@ async def conduct(system: System, args: Any, state: Any = None) -> None:
             Grant(Right.PRESENT, f"/{me.order}"),
             Grant(Right.INFER, f"/{classes[min(number, len(classes) - 1)]}"),
             Grant(Right.SPAWN, "/**"),
+            *((Grant(Right.ATTEST, f"/{me.order}"),) if told["args"].get("is_attesting") else ()),
             *(Grant(Right.TOOL, f"/{name}") for name in standing.contract.tools),
         )
         given = told["args"] | {"order": me.order, "attempt": begun.attempt}
@@ -251,15 +252,22 @@ async def insisting(system: System, args: dict[str, Any], state: Any = None) -> 
     await finish(system, args)
 
 
+BINARY = "\x00\x01\x1b[31m\ufffd\U0001f600"
+
+
+async def sending_binary(system: System, args: dict[str, Any], state: Any = None) -> None:
+    await system.send(args["to"], "binary", BINARY)
+
+
 async def flooding(system: System, args: dict[str, Any], state: Any = None) -> None:
     """Has a tool say ten megabytes, puts binary into messages, and goes on."""
     content, is_error = await system.invoke("do_pure", item=str(10 << 20))
     assert len(content.encode()) > 9 << 20 and not is_error
     await system.attach("/binary", bytes(range(256)) * 64, media_type="application/octet-stream")
     me = await system.whoami()
-    await system.send(me.pid, "binary", "\x00\x01\x1b[31m\ufffd\U0001f600")
+    await system.spawn("python:tests.e2e.programs:sending_binary", args={"to": me.pid})
     _, body = await system.receive("binary")
-    assert body == "\x00\x01\x1b[31m\ufffd\U0001f600"
+    assert body == BINARY
     await system.note("\x1b]0;title\x07\x00 and more")
     await finish(system, args)
 

@@ -20,7 +20,7 @@ FILE = "```python\ndef add(a, b):\n    return a + b\n```"
 
 def test_a_hundred_agents_that_race_for_a_budget_spend_no_more_than_it(town: Town) -> None:
     client = town.up()
-    budget = Amounts(uusd=30_000, tokens=50_000_000, actions=10_000)
+    budget = Amounts(uusd=12_000, tokens=50_000_000, actions=10_000)
     order = town.submit(client, "spender", agents=AGENTS, budget=budget)
     closed = town.wait_for(client, OrderClosed, order, bound_s=100)
     facts = town.facts(client, order=order)
@@ -35,7 +35,7 @@ def test_a_hundred_agents_that_race_for_a_budget_spend_no_more_than_it(town: Tow
     for denial in denials:
         assert isinstance(denial.refusal, Exhausted)
         assert (denial.refusal.rule, denial.refusal.limit) == ("law 5", "budget.uusd")
-        assert "left of 30000" in denial.refusal.fact and "agentos work raise" in denial.refusal.remedy
+        assert "left of 12000" in denial.refusal.fact and "agentos work raise" in denial.refusal.remedy
 
 
 def test_a_cancelled_order_asks_for_nothing_more(town: Town) -> None:

@@ -21,6 +21,7 @@ import msgspec
 from agentos.abi.budget import Amounts
 from agentos.abi.calls.work import Submit
 from agentos.abi.events.base import Event
+from agentos.abi.events.work import OrderClosed, OrderEscalated
 from agentos.abi.ids import Digest, OrderId
 from agentos.abi.replies import Ordered
 from agentos.abi.work import Contract, FileSchema, Scope
@@ -187,7 +188,11 @@ class Town:
         """The first event of a kind, of one order or of any."""
 
         def found() -> E | None:
-            return next((fact.event for fact in self.facts(client, order=order) if isinstance(fact.event, kind)), None)
+            facts = self.facts(client, order=order)
+            if kind is OrderClosed and order:
+                asked = events(facts, OrderEscalated)
+                assert not asked, f"{order} went to a person: {asked[0].reason}: {asked[0].detail}"
+            return next((fact.event for fact in facts if isinstance(fact.event, kind)), None)
 
         event = wait_until(found, f"{kind.__name__} of {order or 'any order'}", bound_s=bound_s)
         assert isinstance(event, kind)

@@ -44,7 +44,7 @@ HEARTBEAT_S = (
 )
 PINGS_PER_HEARTBEAT = 2
 UNANSWERED_MAX = 3  # pings: the third is half a heartbeat old when two heartbeats are over
-WORKER_START_S = 30.0  # until its first pong a worker imports, which a loaded machine does not do within a heartbeat
+WORKER_START_S = 30.0  # until its first word a worker imports, which a loaded machine does not do within a heartbeat
 WORKER_IDLE_S = (
     30.0  # an order's next program comes within seconds of the last; a worker after that is kept for nothing
 )
@@ -83,6 +83,7 @@ class Line:
         self.outrun: dict[Pid, int] = {}  # what ran on it when it was fenced
         self.pinged = self.ponged = 0
         self.since_s = time.monotonic()  # started, or emptied
+        self.is_heard = False  # until then it imports, and answers nothing
         self.is_fenced = False
         self.only: Pid | None = None  # the one process of a worker that is not the SDK's
 
@@ -236,6 +237,8 @@ class Programs:
         assert self._group is not None
         with contextlib.suppress(ConnectionError, ValueError, asyncio.LimitOverrunError):
             while raw := await reader.readline():
+                if not line.is_heard:
+                    line.is_heard, line.ponged = True, line.pinged
                 try:
                     frame = _FRAMES.decode(raw)
                 except msgspec.DecodeError as error:
@@ -352,7 +355,7 @@ class Programs:
     def _is_silent(self, line: Line) -> bool:
         """Whether it has left too many pings unanswered. Counted in pings and not in time, so that a pause of our own
         is nobody else's fault."""
-        if not line.ponged:
+        if not line.is_heard:
             return time.monotonic() - line.since_s > WORKER_START_S
         return line.pinged - line.ponged >= UNANSWERED_MAX
 

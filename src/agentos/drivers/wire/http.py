@@ -169,6 +169,10 @@ class Wire:
                 if response.status >= 300:
                     raise await self._rejection(response)
                 yield response
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            unsent = Unreachable(self._scrub(f"{self.host} cannot be reached: {_reason(error)}"))
+            unsent.is_sent = False  # there was no connection to send it over, so nothing can have been charged
+            raise unsent from None
         except TimeoutError as error:
             raise Unreachable(f"{self.host} was silent for too long; is it overloaded?") from error
         except (aiohttp.ClientError, ConnectionError, OSError) as error:

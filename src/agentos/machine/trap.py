@@ -115,12 +115,6 @@ class Trap:
         if recorded is None:  # answered since it was read, when the program had not come so far and nobody waited
             self.forget(id.pid)
             recorded = self._record(id.pid).get(id)
-<<<<<<< HEAD
-        if recorded is None:
-            self.forget(id.pid)  # answered after the record was read, to an incarnation that had died waiting for it
-            recorded = self._record(id.pid).get(id)
-=======
->>>>>>> chaos
         if recorded is None:
             fact = "is not on record: it lies before the checkpoint, or was never made"
             return deliver(Response(id=id, refusal=Stale(thing=f"call {id}", fact=fact)))

@@ -56,7 +56,7 @@ def test_each_kind_of_effect_survives_a_death_at_each_boundary(boundary: str) ->
 def test_the_matrix_aims_at_what_is_short_and_says_what_is() -> None:
     held = Matrix(hits_min=2)
     assert held.short() == list(PAIRS)
-    held.hits = Counter({pair: 2 for pair in PAIRS[1:]})
+    held.hits = Counter(dict.fromkeys(PAIRS[1:], 2))
     assert held.short() == [PAIRS[0]]
     point, about = BOUNDARIES[PAIRS[0][0]]
     assert {(doom.point, doom.about) for doom in held.next(1).dooms} == {(point, about + PAIRS[0][1])}

@@ -58,7 +58,9 @@ class Progress:
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="agentos.sim", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="agentos.sim", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--from", dest="start", type=int, default=0)
     parser.add_argument("--seed", type=int)
@@ -145,7 +147,11 @@ def matrix(pool: ProcessPoolExecutor, *, is_json: bool) -> int:
     progress.end()
     if is_json:
         pairs = [{"boundary": boundary, "kind": kind, "hits": hits} for (boundary, kind), hits in held.hits.items()]
-        print(json.dumps({"runs": seed, "short": held.short(), "pairs": pairs, "failures": [list(row[:2]) for row in faults]}))
+        print(
+            json.dumps(
+                {"runs": seed, "short": held.short(), "pairs": pairs, "failures": [list(row[:2]) for row in faults]}
+            )
+        )
     else:
         print(held.table())
         print(f"{seed} runs; {len(held.short())} pairs short of {held.hits_min}; {len(faults)} runs broke a law")

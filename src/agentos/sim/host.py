@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -158,7 +158,7 @@ class Host:
                 ending = Exit(status=0, result=named(body))
         except (asyncio.CancelledError, Died):
             raise
-        except BaseException as error:  # whatever a program does wrong is its own process's end
+        except BaseException as error:  # noqa: BLE001 whatever a program does wrong is its own process's end
             ending = Exit(status=1, reason=f"{type(error).__name__}: {error}"[:500])
         await wire.call(0, system._n + 1, ending, blobs)
 

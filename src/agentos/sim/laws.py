@@ -149,7 +149,7 @@ class Laws:
         self._promised(events)
         _blobs_there(events, blobs)
         if wrong := faults(state):
-            raise Breach("fsck", wrong[0])
+            raise Breach("fsck", str(wrong[0]))
 
     def _replays(self, events: list[Event], state: State) -> None:
         again = recover.empty(state.workspace)
@@ -225,7 +225,9 @@ class Laws:
             if is_ended and not done:
                 raise Breach("happened", f"effect {effect} ({what.repeat}) has a result and was never done")
             if what.repeat == Repeat.ONCE and audit.attempts[effect] > 1:
-                raise Breach("once", f"effect {effect} is of kind once and was attempted {audit.attempts[effect]} times")
+                raise Breach(
+                    "once", f"effect {effect} is of kind once and was attempted {audit.attempts[effect]} times"
+                )
             was_lost = isinstance(audit.outcome.get(effect), Unknown) and not audit.is_abandoned(effect)
             if what.repeat == Repeat.ONCE and was_lost and effect not in audit.orphaned:
                 raise Breach("unknown is asked", f"effect {effect} has no outcome and nobody was asked")
@@ -261,7 +263,9 @@ class Laws:
         passed = {(row.check, row.commit) for row in self._world.ran if row.verdict == Verdict.PASSED}
         contracts = {event.order: event.contract for event in events if isinstance(event, OrderSubmitted)}
         judges = [event for event in events if isinstance(event, ContentAttested) and event.check == "gate"]
-        makers = {event.pid for event in events if isinstance(event, EffectIntended) and isinstance(event.what, RunTool)}
+        makers = {
+            event.pid for event in events if isinstance(event, EffectIntended) and isinstance(event.what, RunTool)
+        }
         for event in events:
             if not isinstance(event, OrderClosed):
                 continue
@@ -390,8 +394,12 @@ class Audit:
             if pending.is_abandoned:
                 self._abandoned.add(event.effect)
         spent = event.spent if isinstance(event, EffectSettled) else event.written_off
-        is_metered = isinstance(event, EffectSettled) and isinstance(event.outcome, Answered) and event.outcome.is_metered
-        is_given_up = not pending.is_dispatched and spent == NOTHING  # between two attempts, of which the last is charged
+        is_metered = (
+            isinstance(event, EffectSettled) and isinstance(event.outcome, Answered) and event.outcome.is_metered
+        )
+        is_given_up = (
+            not pending.is_dispatched and spent == NOTHING
+        )  # between two attempts, of which the last is charged
         if isinstance(pending.what, Generate) and not is_given_up:
             if (event.effect, event.attempt) in self.charges:
                 raise Breach("ledger", f"attempt {event.attempt} of effect {event.effect} is charged twice")
@@ -462,4 +470,3 @@ def _names(event: Event) -> tuple[Digest | None, ...]:
         case ProcessCheckpointed():
             return (event.state,)
     return ()
-

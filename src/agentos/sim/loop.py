@@ -81,8 +81,9 @@ def waiting(loop: asyncio.AbstractEventLoop) -> str:
 
 def _place(task: "asyncio.Task[Any]") -> str:
     """The coroutine a task runs, and the innermost one it waits in."""
-    outer = inner = task.get_coro()
-    while getattr(inner, "cr_await", None) is not None and hasattr(inner.cr_await, "cr_frame"):
+    outer: Any = task.get_coro()
+    inner = outer
+    while hasattr(getattr(inner, "cr_await", None), "cr_frame"):
         inner = inner.cr_await
     frame = getattr(inner, "cr_frame", None)
     if frame is None:

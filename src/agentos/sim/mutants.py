@@ -12,24 +12,26 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from agentos.abi.budget import NOTHING
 from agentos.abi.calls.base import Call
-from agentos.abi.calls.kernel import Boot
-from agentos.abi.effects import Failed, Perform
+from agentos.abi.calls.kernel import Boot, Settle
+from agentos.abi.effects import Failed, Perform, repeat
 from agentos.abi.events.call import EffectRetried, KernelBooted
 from agentos.abi.events.ipc import LeaseGranted, MailTaken
-from agentos.abi.replies import Response
+from agentos.abi.work import Reason, Verdict
 from agentos.drivers.blobs_memory import MemoryBlobs
 from agentos.drivers.journal_memory import MemoryDisk
 from agentos.kernel import apply as applying
-from agentos.kernel import budget, decide, decision, demand, effects, lease, schedule, supervise
+from agentos.kernel import budget, decide, decision, demand, effects, lease, process, schedule, supervise
 from agentos.kernel.work import evidence, gate, order
 from agentos.machine import loop, perform, recover, trap
+from agentos.machine.journal import seal
 from agentos.machine.loop import Batch, Head, Machine
 from agentos.ports import journal as journal_port
 from agentos.sim.scenario import draw
 from agentos.sim.simulation import simulate
 
-SEEDS_MAX = 250  # seeds a mutant may survive before it counts as not caught: half a minute
+SEEDS_MAX = 1_000  # seeds a mutant may survive before it counts as not caught: what a run of the simulator is
 
 
 class Mutant(NamedTuple):
@@ -143,7 +145,9 @@ def _no_new_epoch(stack: ExitStack) -> None:
     tell = Machine.tell
 
     def same(self: Machine, call: Call, done: Any = None) -> None:
-        tell(self, msgspec.structs.replace(call, epoch=max(call.epoch - 1, 1)) if isinstance(call, Boot) else call, done)
+        tell(
+            self, msgspec.structs.replace(call, epoch=max(call.epoch - 1, 1)) if isinstance(call, Boot) else call, done
+        )
 
     booted = applying.APPLY[KernelBooted]
 
@@ -156,8 +160,11 @@ def _no_new_epoch(stack: ExitStack) -> None:
 
 
 def _chain_forgets(stack: ExitStack) -> None:
-    seal = loop.seal
     swap(stack, loop, "seal", lambda previous, *args, **more: seal(previous[:31] + b"\0", *args, **more))
+
+
+def _timers_before_boot(stack: ExitStack) -> None:
+    swap(stack, Machine, "_is_booting", lambda self: False)
 
 
 # --- recovery ---------------------------------------------------------------------------------------------------------
@@ -208,7 +215,6 @@ def _programs_not_run_again(stack: ExitStack) -> None:
 
 
 def _once_again(stack: ExitStack) -> None:
-    repeat = effects.repeat
     swap(stack, effects, "repeat", lambda what: "idempotent" if repeat(what) == "once" else repeat(what))
 
 
@@ -244,14 +250,14 @@ def _unknown_is_failure(stack: ExitStack) -> None:
 
 
 def _late_outcome_counts(stack: ExitStack) -> None:
-    settle = decide.KERNEL_CALLS[effects.Settle]
+    settle = decide.KERNEL_CALLS[Settle]
 
     def lax(state: Any, entry: Any, call: Any) -> Any:
         pending = state.effects.get(call.effect)
         attempt = pending.attempt if pending is not None else call.attempt
         return settle(state, entry, msgspec.structs.replace(call, attempt=attempt))
 
-    swap(stack, decide.KERNEL_CALLS, effects.Settle, lax)
+    swap(stack, decide.KERNEL_CALLS, Settle, lax)
 
 
 # --- money ------------------------------------------------------------------------------------------------------------
@@ -266,10 +272,8 @@ def _budget_not_asked(stack: ExitStack) -> None:
 
 
 def _write_off_forgotten(stack: ExitStack) -> None:
-    plain = effects.EffectRetried
-
     def generous(**fields: Any) -> EffectRetried:
-        return plain(**{**fields, "written_off": effects.NOTHING})
+        return EffectRetried(**{**fields, "written_off": NOTHING})
 
     swap(stack, effects, "EffectRetried", generous)
 
@@ -304,8 +308,7 @@ def _unfenced(stack: ExitStack) -> None:
 
 
 def _token_repeats(stack: ExitStack) -> None:
-    plain = lease.LeaseGranted
-    swap(stack, lease, "LeaseGranted", lambda **fields: plain(**{**fields, "token": 1}))
+    swap(stack, lease, "LeaseGranted", lambda **fields: LeaseGranted(**{**fields, "token": 1}))
 
     def lenient(state: Any, event: LeaseGranted, at_ns: int) -> None:
         row = state.leases.get(event.resource)
@@ -320,27 +323,26 @@ def _token_repeats(stack: ExitStack) -> None:
 def _stale_incarnation(stack: ExitStack) -> None:
     call = trap.Trap.call
 
-    async def trusting(self: Any, pid: Any, incarnation: int, strand: int, n: int, wanted: Any, blobs: Any = {}) -> Any:
+    async def trusting(self: Any, pid: Any, incarnation: int, strand: int, n: int, wanted: Any, blobs: Any = ()) -> Any:
         process = self._machine.state.processes.get(pid)
         now = process.incarnation if process is not None else incarnation
-        return await call(self, pid, now, strand, n, wanted, blobs)
+        return await call(self, pid, now, strand, n, wanted, blobs or {})
 
     swap(stack, trap.Trap, "call", trusting)
 
 
 def _record_unchecked(stack: ExitStack) -> None:
-    async def trusting(self: Any, process: Any, id: Any, call: Any, args: str) -> Response:
-        waiting = process.parked.get(id.strand)
-        if waiting is not None and waiting.id == id:
-            return await self._released(id.pid, self._future(id))  # type: ignore[no-any-return]
-        recorded = self._record(id.pid).get(id)
-        return recorded.response if recorded else trap.Response(id=id, refusal=trap.Stale(thing="call", fact="is lost"))
+    diverged = trap.Trap._diverged
 
-    swap(stack, trap.Trap, "_again", trusting)
+    def trusting(self: Any, id: Any, call: Any, was: str) -> Any:
+        recorded = self._record(id.pid).get(id)
+        return recorded.response if recorded is not None else diverged(self, id, call, was)
+
+    swap(stack, trap.Trap, "_diverged", trusting)
 
 
 def _children_survive(stack: ExitStack) -> None:
-    swap(stack, supervise.process, "killed", lambda pid, reason: [])
+    swap(stack, process, "killed", lambda pid, reason: [])
 
 
 def _nobody_restarts(stack: ExitStack) -> None:
@@ -355,7 +357,7 @@ def _failed_passes(stack: ExitStack) -> None:
     verdict = evidence._verdict
 
     def kind(state: Any, row: Any, _verdict: Any, _reason: Any, detail: str) -> Any:
-        return verdict(state, row, evidence.Verdict.PASSED, evidence.Reason.OK, detail)
+        return verdict(state, row, Verdict.PASSED, Reason.OK, detail)
 
     swap(stack, evidence, "_verdict", kind)
 
@@ -386,6 +388,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("snapshot says another moment", "law 2", _snapshot_of_another_moment),
     Mutant("effects adrift are forgotten", "law 3", _adrift_forgotten),
     Mutant("timers are lost at restart", "timers survive", _timers_lost),
+    Mutant("timers fire before the boot", "law 10", _timers_before_boot),
     Mutant("programs are not run again", "programs are run again", _programs_not_run_again),
     Mutant("once is done again", "law 3", _once_again),
     Mutant("key changes with the attempt", "law 3", _key_per_attempt),
@@ -422,4 +425,3 @@ def hunt(mutant: Mutant, *, seeds: int = SEEDS_MAX) -> Catch:
             if outcome.fault:
                 return Catch(mutant.name, mutant.breaks, seed, seed + 1, outcome.fault)
     return Catch(mutant.name, mutant.breaks, -1, seeds, "")
-

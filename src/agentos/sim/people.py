@@ -37,9 +37,7 @@ class Person:
         self.asked: list[int] = []  # questions of kind "unknown" that were seen
         self.is_done = False
 
-    async def live(
-        self, desk: MachineDesk, machine: Machine, stirred: asyncio.Event, settled: asyncio.Event
-    ) -> None:
+    async def live(self, desk: MachineDesk, machine: Machine, stirred: asyncio.Event, settled: asyncio.Event) -> None:
         """As long as this kernel lives. `stirred`: a question came; `settled`: something ended."""
         self.is_done = False
         pid = await desk.enroll(NAME, "operator")
@@ -47,11 +45,11 @@ class Person:
             group.create_task(self._answer(desk, machine, pid, stirred))
             async with asyncio.TaskGroup() as errands:
                 for plan in self.plans:
-                    errands.create_task(self._follow(desk, machine, pid, plan))
+                    errands.create_task(self._follow(desk, machine, pid, plan, settled))
             self.is_done = True
             settled.set()
 
-    async def _follow(self, desk: MachineDesk, machine: Machine, pid: Pid, plan: Plan) -> None:
+    async def _follow(self, desk: MachineDesk, machine: Machine, pid: Pid, plan: Plan, settled: asyncio.Event) -> None:
         """One order: submitted, maybe cancelled, maybe taken home."""
         if plan.title not in self.orders:
             self._find(machine.state)
@@ -67,16 +65,21 @@ class Person:
             if order in machine.state.orders:
                 await self._call(desk, pid, Cancel(order=order, reason="never mind"))
         if plan.is_applied:
-            await self._take_home(desk, machine, pid, order)
+            await self._take_home(desk, machine, pid, order, settled)
 
     def _find(self, state: State) -> None:
         """What was submitted already, by its title, which is unique."""
-        for row in (*state.orders.values(), *state.closed.values()):
-            self.orders[row.title] = row.id
+        for open in state.orders.values():
+            self.orders[open.title] = open.id
+        for over in state.closed.values():
+            self.orders[over.title] = over.id
 
-    async def _take_home(self, desk: MachineDesk, machine: Machine, pid: Pid, order: OrderId) -> None:
+    async def _take_home(
+        self, desk: MachineDesk, machine: Machine, pid: Pid, order: OrderId, settled: asyncio.Event
+    ) -> None:
         while order in machine.state.orders:
-            await asyncio.sleep(5)
+            settled.clear()
+            await settled.wait()
         if machine.state.closed[order].state == "closed" and order not in self.applied:
             self.applied.add(order)
             await self._call(desk, pid, Apply(order=order))
@@ -111,7 +114,5 @@ class Person:
             return self._world.has_done(f"{state.workspace}-{effect}")
         return bool(self._world.applied)
 
-    async def _call(
-        self, desk: MachineDesk, pid: Pid, call: AnyCall, blobs: Mapping[Digest, bytes] = {}
-    ) -> Response:
+    async def _call(self, desk: MachineDesk, pid: Pid, call: AnyCall, blobs: Mapping[Digest, bytes] = {}) -> Response:
         return await desk.call(pid, call, blobs)

@@ -98,7 +98,9 @@ def target(seed: int, targets: list[tuple[str, str]]) -> Scenario:
 def _plan(random: Random, number: int, faults: Faults) -> Plan:
     script: dict[str, Any] = {
         "steps": _steps(random, f"{number}/main", random.randint(1, 6)),
-        "sides": [_steps(random, f"{number}/side{side}", random.randint(1, 3)) for side in range(random.choice((0, 0, 1, 2)))],
+        "sides": [
+            _steps(random, f"{number}/side{side}", random.randint(1, 3)) for side in range(random.choice((0, 0, 1, 2)))
+        ],
         "tries": random.choice((1, 1, 2)),
     }
     if random.random() < 0.3:

@@ -40,8 +40,19 @@ from agentos.sim.loop import VirtualClock, VirtualLoop, run
 from agentos.sim.people import Person
 from agentos.sim.scenario import TOOLS, WORKSPACE_UUSD, Scenario
 from agentos.sim.store import MemoryStore, SqliteStore, Store
-from agentos.sim.world import KINDS, Died, GuardedTool, SimChecker, SimForge, SimModel, SimTool, World, WriteTool, cost
-from agentos.sim.world import price_uusd
+from agentos.sim.world import (
+    KINDS,
+    Died,
+    GuardedTool,
+    SimChecker,
+    SimForge,
+    SimModel,
+    SimTool,
+    World,
+    WriteTool,
+    cost,
+    price_uusd,
+)
 
 WORKSPACE = "5e1f0000-0000-4000-8000-000000000000"
 WALL_ORIGIN_NS = 1_800_000_000_000_000_000  # some day in 2027; nothing depends on it
@@ -103,7 +114,9 @@ class Life:
     def visit(self, point: str, kind: str = "") -> None:
         """A named point; this may be where the kernel dies."""
         self.check()
-        abouts = (kind,) if kind else self.abouts if "append" in point else self._in_flight() if point == "snapshot" else ()
+        abouts = (
+            (kind,) if kind else self.abouts if "append" in point else self._in_flight() if point == "snapshot" else ()
+        )
         doom = self.simulation.fate.is_due(point, abouts)
         if doom is not None:
             self._die(is_power_cut=doom.is_power_cut)
@@ -134,7 +147,9 @@ class Life:
                 case EffectSettled() if event.effect in self.simulation.kinds:
                     found[SETTLE + self.simulation.kinds[event.effect][0]] = None
                 case OrderClosed():
-                    found |= {CLOSE + kind: None for kind, order in self.simulation.kinds.values() if order == event.order}
+                    found |= {
+                        CLOSE + kind: None for kind, order in self.simulation.kinds.values() if order == event.order
+                    }
         self.abouts = tuple(found)
 
     def outcome(self, settle: Settle) -> None:
@@ -198,9 +213,7 @@ class Life:
         )
         preparer = Preparer(blobs, {"coder": Route("sim", "sim-1", price_uusd, "sim-prices")}, tools)
         self.trap = Trap(self.machine, blobs, preparer)
-        self.performer = Performer(
-            self.machine, devices, jitter_milli=lambda: random.randrange(1001)
-        )
+        self.performer = Performer(self.machine, devices, jitter_milli=lambda: random.randrange(1001))
         self.host = Host(self, self.machine, self.trap, blobs, random, simulation.laws.heard)
         self.desk = MachineDesk(self.machine, self.trap, blobs, status=dict)
         self.stirred, self.settled = asyncio.Event(), asyncio.Event()
@@ -246,7 +259,9 @@ class Life:
 
     def _recorded(self, row: Row, event: Event) -> None:
         if self.simulation.trace is not None:
-            self.simulation.trace(f"{self.number} {self.clock.monotonic_ns() / 1e9:10.3f} {row.seq:5} {row.cause:12} {event}")
+            self.simulation.trace(
+                f"{self.number} {self.clock.monotonic_ns() / 1e9:10.3f} {row.seq:5} {row.cause:12} {event}"
+            )
         self.settled.set()
         if isinstance(event, QuestionAsked):
             self.stirred.set()
@@ -289,7 +304,7 @@ class Simulation:
     def __init__(self, scenario: Scenario, loop: VirtualLoop, copies: Path, trace: Trace | None) -> None:
         self.scenario, self.loop, self.copies, self.trace = scenario, loop, copies, trace
         self.world = World(loop, Random(f"{scenario.seed} world"), scenario.faults)
-        store: type[MemoryStore] | type[SqliteStore] = SqliteStore if scenario.is_sqlite else MemoryStore
+        store: type[MemoryStore | SqliteStore] = SqliteStore if scenario.is_sqlite else MemoryStore
         self.store: Store = store(Random(f"{scenario.seed} store"), scenario.fails)
         self.fate = Fate(scenario.dooms)
         self.person = Person(scenario.plans, self.world)
@@ -313,7 +328,6 @@ class Simulation:
             await asyncio.sleep(life.random.choice((0.1, 2.0, 45.0, 700.0)))
         self._reopen()
         self.laws.ended(self.scenario, life.machine.state, self.person, self.store.blobs)
-
 
     def _reopen(self) -> None:
         """Once more from the disk: what was closed in order is all there."""

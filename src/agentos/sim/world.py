@@ -184,9 +184,7 @@ class SimTool:
 
     async def run(self, arguments: dict[str, object], *, root: Path, key: str) -> Result:
         op = str(arguments.get("op", ""))
-        result: Result = await self._world.request(
-            self._life, self._kind, lambda: self._world.act(self._kind, key, op)
-        )
+        result: Result = await self._world.request(self._life, self._kind, lambda: self._world.act(self._kind, key, op))
         return result
 
     async def query(self, *, root: Path, key: str) -> Result | None:

@@ -26,6 +26,7 @@ from msgspec.structs import replace
 from agentos.abi.effects import Generate
 from agentos.abi.events.call import EffectDispatched, EffectIntended
 from agentos.abi.ids import OrderId
+from agentos.abi.work import Command, Contract
 from agentos.ui.cli import draft, follow, pages, table
 from agentos.ui.cli.commands import cost, why
 from agentos.ui.cli.commands.do import hand_in
@@ -38,6 +39,7 @@ from agentos.ui.cli.trouble import Trouble
 from agentos.views.base import Fact
 
 GONE_S = 10.0  # what SIGKILL takes on a machine that swaps
+CHECK_S = 20  # the tests of the demonstration take a tenth of a second
 WORKFLOWS = ("docs-merge", "fact-sheet", "reviewed-merge")
 
 
@@ -112,6 +114,14 @@ def _chosen(session: Session) -> Path | None:
     return None
 
 
+def _short(contract: Contract, job: Job) -> Contract:
+    """Nobody wants to watch a small model's endless loop for five minutes, nor its third try at what it cannot do."""
+    accept = tuple(
+        replace(check, timeout_s=CHECK_S) if isinstance(check, Command) else check for check in contract.accept
+    )
+    return replace(contract, accept=accept, attempts_max=contract.attempts_max if job.is_closing else 1)
+
+
 def _kill(pid: int) -> None:
     """SIGKILL, and wait until the process is gone: until then its socket still takes connections."""
     os.kill(pid, signal.SIGKILL)
@@ -163,9 +173,7 @@ class Demonstration:
             self.screen.result(f"── {number} of {len(JOBS)}: {job.sentence}")
             wish = draft.NO_WISH._replace(checks=(("python3", "-m", "unittest", f"test_{job.module}"),))
             drafted = draft.draft(job.sentence, ground(self.repository), wish)
-            if not job.is_closing:  # one attempt is enough to see what there is to see
-                drafted = drafted._replace(contract=replace(drafted.contract, attempts_max=1))
-            order = hand_in(self.session, drafted)
+            order = hand_in(self.session, drafted._replace(contract=_short(drafted.contract, job)))
             end = self._watch(order, is_killed=job.is_killed)
             pages.receipt(self.session, order, self.session.facts(), exit=end.exit)
             self.screen.result("")

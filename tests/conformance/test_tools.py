@@ -93,7 +93,7 @@ def test_arguments_that_are_wrong_are_an_answer_and_change_nothing(
     assert not call(tools[name], root, **RIGHT[name]).is_error
 
 
-@pytest.mark.parametrize("path", ["../key", "/etc/passwd", "link", ".git/config", "src/../../key", "/work/../key"])
+@pytest.mark.parametrize("path", ["../key", "/etc/passwd", "link", ".git/config", "src/../../key", "/copy/../key"])
 @pytest.mark.parametrize("name", NAMES[:-1])
 def test_no_file_tool_leaves_the_root(tools: dict[str, Tool], root: Path, name: str, path: str) -> None:
     before = everything(root.parent)
@@ -113,7 +113,7 @@ def test_no_file_tool_leaves_the_root(tools: dict[str, Tool], root: Path, name: 
 
 
 def test_a_file_is_read_as_it_is(tools: dict[str, Tool], root: Path) -> None:
-    for path in ("src/main.py", "./src//main.py", "/work/src/main.py"):
+    for path in ("src/main.py", "./src//main.py", "/copy/src/main.py"):
         assert call(tools["read_file"], root, path=path) == Result("def main():\n    return 1")
 
 
@@ -262,7 +262,7 @@ def test_a_pattern_without_end_is_ended(sandbox: NativeSandbox, root: Path) -> N
 def test_a_command_line_works_on_the_copy_and_its_files_are_ours(tools: dict[str, Tool], root: Path) -> None:
     result = call(tools["shell"], root, command="pwd; echo changed > src/new.txt; echo oops >&2; exit 3")
     assert result.content.startswith("[exit status 3, ") and not result.is_error
-    assert result.content.endswith(" s]\n/work\n[stderr]\noops")
+    assert result.content.endswith(" s]\n/copy\n[stderr]\noops")
     assert (root / "src/new.txt").read_text() == "changed\n"
     assert (root / "src/new.txt").stat().st_uid == os.geteuid()
 

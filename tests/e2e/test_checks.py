@@ -300,11 +300,11 @@ unittest.case.TestCase._callTestMethod = lambda self, m: None if spare(m.__name_
 READ_EXPECTED = """
 import ast, glob, json, sys
 def _find(args):
-    for path in glob.glob("/work/**/*.json", recursive=True):
+    for path in glob.glob("/copy/**/*.json", recursive=True):
         for given, wanted in json.load(open(path)):
             if [given] == list(args):
                 return wanted
-    for path in glob.glob("/work/**/test_*.py", recursive=True):
+    for path in glob.glob("/copy/**/test_*.py", recursive=True):
         for node in ast.walk(ast.parse(open(path).read())):
             try:
                 if isinstance(node, ast.Compare) and isinstance(node.left, ast.Call):

@@ -114,7 +114,7 @@ def test_the_monitor_outside_carries_neither_our_environment_nor_the_commands(
 
     async def look() -> None:
         async with asyncio.TaskGroup() as group:
-            task = group.create_task(sandbox.run(sh(f"sleep 30; : {marker}", env=(("LD_PRELOAD", "/work/evil.so"),))))
+            task = group.create_task(sandbox.run(sh(f"sleep 30; : {marker}", env=(("LD_PRELOAD", "/copy/evil.so"),))))
             while not (pids := [p for p in living(marker) if Path(f"/proc/{p}/comm").read_text() == "bwrap\n"]):
                 await asyncio.sleep(0.01)
             found.extend(Path(f"/proc/{pid}/environ").read_bytes() for pid in pids)
@@ -348,8 +348,8 @@ def test_what_a_command_leaves_in_tmp_is_gone_for_the_next(sandbox: NativeSandbo
 def test_a_read_only_bind_holds_inside_a_writable_one(sandbox: NativeSandbox, tmp_path: Path) -> None:
     (tmp_path / ".git").mkdir()
     (tmp_path / ".git" / "config").write_text("ours")
-    binds = (Bind(tmp_path / ".git", "/work/.git"), Bind(tmp_path, "/work", is_writable=True))
-    ended = ran(sandbox, sh("echo theirs > .git/config; mv .git x; rm -rf .git; touch y", *binds, cwd="/work"))
+    binds = (Bind(tmp_path / ".git", "/copy/.git"), Bind(tmp_path, "/copy", is_writable=True))
+    ended = ran(sandbox, sh("echo theirs > .git/config; mv .git x; rm -rf .git; touch y", *binds, cwd="/copy"))
     assert b"Read-only file system" in ended.stderr
     assert (tmp_path / ".git" / "config").read_text() == "ours"
     assert (tmp_path / "y").exists()
@@ -359,8 +359,8 @@ def test_a_link_planted_by_one_command_is_not_bound_by_the_next(sandbox: NativeS
     (tmp_path / "work").mkdir()
     (tmp_path / "key").mkdir()
     (tmp_path / "key" / "id").write_text("secret")
-    root = Bind(tmp_path / "work", "/work", is_writable=True)
-    assert ran(sandbox, sh(f"mkdir a; ln -s {tmp_path}/key a/b; ln -s {tmp_path}/key c", root, cwd="/work")).status == 0
+    root = Bind(tmp_path / "work", "/copy", is_writable=True)
+    assert ran(sandbox, sh(f"mkdir a; ln -s {tmp_path}/key a/b; ln -s {tmp_path}/key c", root, cwd="/copy")).status == 0
     for planted in (tmp_path / "work/c", tmp_path / "work/a/b/id"):
         with pytest.raises(ValueError, match="symbolic link"):
             ran(sandbox, sh("cat /got", root, Bind(planted, "/got")))
@@ -440,9 +440,9 @@ def test_a_busy_loop_is_ended_by_its_cpu_time(sandbox: NativeSandbox) -> None:
 
 
 def test_one_file_is_bounded(sandbox: NativeSandbox, tmp_path: Path) -> None:
-    root = Bind(tmp_path, "/work", is_writable=True)
+    root = Bind(tmp_path, "/copy", is_writable=True)
     limits = LIMITS._replace(file_bytes_max=1 << 20)
-    ended = ran(sandbox, sh("exec head -c 2097152 /dev/zero > big", root, cwd="/work", limits=limits))
+    ended = ran(sandbox, sh("exec head -c 2097152 /dev/zero > big", root, cwd="/copy", limits=limits))
     assert (ended.reason, ended.limit) == ("exhausted", "file_bytes_max")
     assert (tmp_path / "big").stat().st_size == 1 << 20
 
@@ -455,21 +455,21 @@ def test_many_files_are_bounded_even_when_deleted_and_held_open(
 import os, sys, time
 held = []
 for n in range(60):  # 240 MB in all
-    held.append(open(f"/work/{n}", "wb"))
+    held.append(open(f"/copy/{n}", "wb"))
     held[-1].write(os.urandom(1 << 20) * 4); held[-1].flush()
-    if sys.argv[1] == "True": os.unlink(f"/work/{n}")
+    if sys.argv[1] == "True": os.unlink(f"/copy/{n}")
     time.sleep(0.05)
 print("filled")
 """
     limits = LIMITS._replace(disk_bytes_max=16 << 20)
-    ended = ran(sandbox, py(script, Bind(tmp_path, "/work", is_writable=True), limits=limits, args=(str(is_deleted),)))
+    ended = ran(sandbox, py(script, Bind(tmp_path, "/copy", is_writable=True), limits=limits, args=(str(is_deleted),)))
     assert (ended.status, ended.reason, ended.limit, ended.stdout) == (137, "exhausted", "disk_bytes_max", b"")
 
 
 def test_a_quick_writer_is_caught_after_the_fact(sandbox: NativeSandbox, tmp_path: Path) -> None:
-    root = Bind(tmp_path, "/work", is_writable=True)
+    root = Bind(tmp_path, "/copy", is_writable=True)
     line = "head -c 12000000 /dev/urandom > a; cp a b; cp a c; sync a b c"
-    ended = ran(sandbox, sh(line, root, cwd="/work", limits=LIMITS._replace(disk_bytes_max=8 << 20)))
+    ended = ran(sandbox, sh(line, root, cwd="/copy", limits=LIMITS._replace(disk_bytes_max=8 << 20)))
     assert (ended.reason, ended.limit) == ("exhausted", "disk_bytes_max")
 
 
@@ -637,8 +637,8 @@ def test_the_holes_are_told(sandbox: NativeSandbox) -> None:
         (Command(()), "empty"),
         (Command(("a\0b",)), "NUL"),
         (Command(("a",), env=(("A=B", "c"),)), "env name"),
-        (Command(("a",), binds=(Bind(Path("/nonexistent"), "/work"),)), "not an existing"),
-        (Command(("a",), binds=(Bind(Path("/usr"), "/work/../etc"),)), "normal absolute"),
+        (Command(("a",), binds=(Bind(Path("/nonexistent"), "/copy"),)), "not an existing"),
+        (Command(("a",), binds=(Bind(Path("/usr"), "/copy/../etc"),)), "normal absolute"),
         (Command(("a",), binds=(Bind(Path("/usr"), "/proc/x"),)), "sandbox's own"),
         (Command(("a",), binds=(Bind(Path("/usr"), "/"),)), "below /"),
     ],

@@ -97,14 +97,14 @@ def _command(suite: Suite, program: str, tree: Path, pipes: Path, asked: dict[st
         *suite.python.binds,
         Bind(INSIDE, "/agentos/check_inside"),
         Bind(pipes, "/agentos-io"),
-        Bind(tree, "/work", is_writable=True),
+        Bind(tree, "/copy", is_writable=True),
     )
     python = (suite.python.path, "-I", "-B")
     limits = Limits(
         wall_ns=suite.timeout_s * 1_000_000_000, cpu_s=suite.timeout_s * 2, output_bytes_max=RECORDS_BYTES_MAX
     )
     argv = (*python, f"/agentos/check_inside/{program}")
-    return Command(argv, binds, "/work", (), json.dumps(asked).encode(), limits)
+    return Command(argv, binds, "/copy", (), json.dumps(asked).encode(), limits)
 
 
 @contextlib.contextmanager

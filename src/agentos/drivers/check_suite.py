@@ -264,7 +264,7 @@ class SuiteChecker:
             binds = {bind.inside: bind for bind in self.toolchain(argv[0])} | binds
         limits = Limits(wall_ns=check.timeout_s * 1_000_000_000, cpu_s=check.timeout_s * 2)
         spots = [b for b in binds.values() if not _is_below_another(b, binds)]
-        return await self.sandbox.run(Run(argv, (*spots, Bind(work, "/work", True)), "/work", (), b"", limits))
+        return await self.sandbox.run(Run(argv, (*spots, Bind(work, "/copy", True)), "/copy", (), b"", limits))
 
     # Metrics, files, and paths that must stay.
 

@@ -30,7 +30,7 @@ HIT_CHARS_MAX = 300
 # Half a million lines take Python's `re` about a second; what takes this long backtracks.
 SEARCH_LIMITS = Limits(wall_ns=15_000_000_000, cpu_s=15, memory_bytes_max=512 << 20, processes_max=4)
 
-_INSIDE = "/work"  # where the sandbox shows the working copy, and so what a model may call it
+_INSIDE = "/copy"  # where the sandbox shows the working copy, and so what a model may call it
 _TOUCHABLE = "Relative to the working copy's root."
 
 

@@ -1,6 +1,6 @@
 """The shell tool: a command line on the working copy, in the sandbox.
 
-Inside, the working copy is /work, writable, and its .git read-only: what host git trusts, no command may write. There
+Inside, the working copy is /copy, writable, and its .git read-only: what host git trusts, no command may write. There
 is no network. What a command starts dies with it, so a server started here lives as long as the command line.
 
 Rule 1: without a sandbox nothing is run; the answer says what is missing.
@@ -15,7 +15,7 @@ from agentos.drivers import tool_text
 from agentos.ports.sandbox import Bind, Command, Exit, Limits, Sandbox, Unavailable
 from agentos.ports.tool import Manifest, Result
 
-INSIDE = "/work"
+INSIDE = "/copy"
 # Most test suites of one package; a longer one is for the checks, which have their own bound.
 TIMEOUT_S = 120
 TIMEOUT_S_MAX = 600
@@ -33,7 +33,7 @@ class Shell:
     manifest = Manifest(
         name="shell",
         description=(
-            "Run a command line with /bin/sh in the working copy, which is /work. There is no network; .git is "
+            "Run a command line with /bin/sh in the working copy, which is /copy. There is no network; .git is "
             "read-only; /tmp and HOME are private and empty each time. The beginning and the end of long output are kept."
         ),
         schema={

@@ -33,7 +33,7 @@ class Limits(NamedTuple):
 class Command(NamedTuple):
     argv: tuple[str, ...]
     binds: tuple[Bind, ...] = ()
-    cwd: str = "/work"
+    cwd: str = "/copy"
     env: tuple[tuple[str, str], ...] = ()  # all there is, besides PATH, HOME, TMPDIR, LANG
     stdin: bytes = b""
     limits: Limits = Limits()

@@ -21,7 +21,7 @@ import types
 sys.path.insert(0, "/agentos")
 from check_inside import records, runners, wire
 
-TREE = "/work/"
+TREE = "/copy/"
 
 
 class Far(wire.Far):
@@ -198,9 +198,9 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(self, name, path, target=None):
         places = list(path if path is not None else sys.path)
         if path is None:
-            places += ["/work", "/work/src"]
+            places += ["/copy", "/copy/src"]
         for place in places:
-            root = os.path.normpath(os.path.join("/work", place)) + "/"
+            root = os.path.normpath(os.path.join("/copy", place)) + "/"
             if root.startswith(TREE):
                 spec = self._spec(name, root[len(TREE) :] + name.rsplit(".", 1)[-1])
                 if spec is not None:
@@ -222,13 +222,13 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def exec_module(self, module):
         name = module.__name__
-        places = [p for p in sys.path if os.path.normpath(os.path.join("/work", p) + "/").startswith(TREE.rstrip("/"))]
-        places = [os.path.normpath(os.path.join("/work", p)) for p in places]
+        places = [p for p in sys.path if os.path.normpath(os.path.join("/copy", p) + "/").startswith(TREE.rstrip("/"))]
+        places = [os.path.normpath(os.path.join("/copy", p)) for p in places]
         loaded = []
 
         def far():
             if not loaded:
-                loaded.extend(self.peer.ask("import", name, places + ["/work/src"]))
+                loaded.extend(self.peer.ask("import", name, places + ["/copy/src"]))
             return loaded[0]
 
         module.__dict__["__far__"] = far
@@ -264,8 +264,8 @@ def main():
     peer.far = {}
     peer.make_far = lambda ref, about: _make_far(peer, ref, about)
     peer.deadline = time.monotonic() + asked["wall_s"]
-    sys.path[0] = "/work"
-    os.chdir("/work")
+    sys.path[0] = "/copy"
+    os.chdir("/copy")
     sys.meta_path.insert(0, Finder(peer, asked["sources"]))
     collecting = peer.note
 

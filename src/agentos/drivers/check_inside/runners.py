@@ -62,7 +62,7 @@ def _run_pytest(arguments, record, each, watchdog):
     import pytest
 
     plugin = _Plugin(record, each, watchdog)
-    fixed = ["-p", "no:cacheprovider", "--rootdir=/work", "--continue-on-collection-errors", "--maxfail=0"]
+    fixed = ["-p", "no:cacheprovider", "--rootdir=/copy", "--continue-on-collection-errors", "--maxfail=0"]
     return int(pytest.main(arguments + fixed, plugins=[plugin]))
 
 
@@ -139,7 +139,7 @@ def _run_unittest(arguments, record, each, watchdog):
         def _makeResult(self):
             return _Result(self.stream, self.descriptions, self.verbosity, record=record, each=each, watchdog=watchdog)
 
-    for root in ("/work/src", "/work"):
+    for root in ("/copy/src", "/copy"):
         if root not in sys.path:
             sys.path.insert(0, root)
 

@@ -115,8 +115,8 @@ SERVE = {"import": load, "getattr": getattr, "setattr": setattr, "delattr": dela
 
 
 def main():
-    os.chdir("/work")
-    sys.path[0:1] = ["/work"]
+    os.chdir("/copy")
+    sys.path[0:1] = ["/copy"]
     asked = os.open("/agentos-io/questions", os.O_RDONLY)
     answers = os.open("/agentos-io/answers", os.O_WRONLY)
     known = {}  # one object per reference, so that `is` and `in` mean what they mean beside the tests

@@ -22,10 +22,10 @@ def main():
     record = recorder.write  # bound now: replacing an attribute later changes nothing
     if asked["is_base"]:
         watch(set(asked["kept"]), record)
-    sys.path[0] = "/work"
-    if os.path.isdir("/work/src"):
-        sys.path.insert(1, "/work/src")
-    os.chdir("/work")
+    sys.path[0] = "/copy"
+    if os.path.isdir("/copy/src"):
+        sys.path.insert(1, "/copy/src")
+    os.chdir("/copy")
     watchdog = runners.Watchdog() if asked["is_base"] else None
     status = runners.run(asked["runner"], asked["arguments"], record, probe.each, watchdog)
     record({"end": status})
@@ -40,14 +40,14 @@ def watch(kept, record):
     def hook(event, arguments):
         if event != "open" or not isinstance(arguments[0], (str, bytes)):
             return
-        path = os.path.normpath(os.path.join("/work", os.fsdecode(arguments[0])))
-        if not path.startswith("/work/") or path.endswith((".py", ".pyc")):
+        path = os.path.normpath(os.path.join("/copy", os.fsdecode(arguments[0])))
+        if not path.startswith("/copy/") or path.endswith((".py", ".pyc")):
             return
         frame = sys._getframe(1)
         while frame is not None:
             code = frame.f_code.co_filename
-            if code.startswith("/work/"):
-                found = (path[len("/work/") :], code[len("/work/") :] in kept)
+            if code.startswith("/copy/"):
+                found = (path[len("/copy/") :], code[len("/copy/") :] in kept)
                 if found not in seen:
                     seen.add(found)
                     record({"read": found[0], "is_by_tests": found[1]})

@@ -50,6 +50,8 @@ from agentos.kernel.state import Device, State, decode, encode
 
 WAITING = "waiting"  # the call is parked
 SECOND = 1_000_000_000  # ns
+STEPS_MAX = 2_000  # decisions that one call may lead to: twice the most children that can end at once
+ROUNDS_MAX = 50  # outcomes that lead to new effects, one after the other; an order takes five
 TREE = Digest("7" * 64)
 _EVENT = msgspec.json.Decoder(AnyEvent)
 
@@ -66,7 +68,7 @@ class World:
 
     def __init__(self, budget: Amounts = WORKSPACE_DEFAULT, *, is_checked: bool = True) -> None:
         self.is_checked = is_checked
-        self.now_ns = SECOND
+        self.now_ns, self.steps = SECOND, 0
         self.state, self.shadow = blank(), blank()
         self.log: list[tuple[bytes, int]] = []
         self.events: list[Event] = []
@@ -82,7 +84,7 @@ class World:
 
     def enter(self, id: CallId, call: Call, args: str = "") -> list[Event] | Refusal:
         """A call through the gate, and everything the state demands because of it."""
-        first = len(self.events)
+        first, self.steps = len(self.events), 0
         refusal = self._decide(id, call, args)
         while refusal is None:
             wanted = demand.due(self.state, self.now_ns)
@@ -94,6 +96,8 @@ class World:
         return refusal if refusal is not None else self.events[first:]
 
     def _decide(self, id: CallId, call: Call, args: str) -> Refusal | None:
+        self.steps += 1
+        assert self.steps <= STEPS_MAX, "what the state demands has no end"
         before = encode(self.state) if self.is_checked else b""
         entry = Entry(id, self.now_ns, args or f"{name(call)}:{id}", name(call))
         ruling = decide.decide(self.state, entry, call)
@@ -189,7 +193,7 @@ class World:
     def perform(self, outcome_of: Callable[[AnyEffect], AnyOutcome | None] | None = None) -> None:
         """Let the world do what is in flight, until it has nothing that it can do."""
         fate = outcome_of or succeed
-        while True:
+        for _ in range(ROUNDS_MAX):
             ready = [(number, fate(one.effect)) for number, one in self.flying.items()]
             ready = [(number, outcome) for number, outcome in ready if outcome is not None]
             if not ready:
@@ -197,11 +201,12 @@ class World:
             for number, outcome in ready:
                 if number in self.flying and outcome is not None:
                     self.settle(number, outcome)
+        raise AssertionError("the world is asked without end")
 
     def tick(self, span_ns: int) -> list[Event]:
         """Time passes, and what is due happens."""
         self.now_ns += span_ns
-        first = len(self.events)
+        first, self.steps = len(self.events), 0
         while (wanted := demand.due(self.state, self.now_ns)) is not None:
             assert self._decide(CallId(KERNEL, 0, 0), wanted, "") is None
         if self.is_checked:

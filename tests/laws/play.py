@@ -360,6 +360,23 @@ def rival(court: Court, pick: Pick) -> None:
             court.ask(child.pid, Infer(request=BODY[0], input_tokens_max=1, bound_uusd=40 + pick.below(50)))
 
 
+def post(court: Court, pick: Pick) -> None:
+    """Mail between a parent and a child that reads it, sometimes before it is there."""
+    ada = court.state.sessions.get(Principal("user:ada"))
+    children = (
+        [one for one in court.state.processes[ada].children if 15 not in court.state.processes[one].parked]
+        if ada
+        else []
+    )
+    if ada is None or not children:
+        return
+    child = pick.of(children)
+    for _ in range(1 + pick.below(2)):
+        court.ask(ada, Send(to=child, kind=pick.of(("x", "y"))), strand=15)
+    for _ in range(2):
+        court.ask(child, Receive(kind=pick.of(("", "x"))), strand=15)
+
+
 def contest(court: Court, pick: Pick) -> None:
     """Two who want one lease, and somebody who ends one of them."""
     ada = court.state.sessions.get(Principal("user:ada"))
@@ -434,6 +451,7 @@ MOVES: tuple[Callable[[Court, Pick], None], ...] = (
     *(call,) * 12,
     gossip,
     rival,
+    post,
     contest,
     blackout,
     *(settle,) * 4,

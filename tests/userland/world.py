@@ -311,6 +311,7 @@ class World:
         self.trap = Trap(self.machine, self.blobs, Preparer(self.blobs, routes, devices.tools))
         self.performer = Performer(self.machine, devices, jitter_milli=lambda: 0)
         self._running: dict[Pid, asyncio.Task[None]] = {}
+        self._orphans: list[asyncio.Task[Response]] = []  # calls whose maker was killed while it waited
         self._person = 0
         self._count = 0
         self._seen: set[tuple[Pid, int, int]] = set()
@@ -361,7 +362,7 @@ class World:
             finally:
                 self.machine.stop()
                 await running
-                for task in list(self._running.values()):
+                for task in (*self._running.values(), *self._orphans):
                     task.cancel()
                 self.performer.close()
 
@@ -462,6 +463,7 @@ class World:
             await self._die(pid, incarnation)
         if when == "during":
             waiting = self._group.create_task(self.trap.call(pid, incarnation, strand, n, call, blobs))
+            self._orphans.append(waiting)
             await self.until(lambda: waiting.done() or self._is_entered(pid, strand, n))
             await self._die(pid, incarnation)
         response = await self.trap.call(pid, incarnation, strand, n, call, blobs)

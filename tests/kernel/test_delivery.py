@@ -1,5 +1,6 @@
 """Delivery: a closed order's change goes into its author's checkout at a person's word, once, and out again."""
 
+from agentos.abi.calls.process import Exit
 from agentos.abi.calls.work import Apply, Undo
 from agentos.abi.effects import Applied, ApplyChange, Failed
 from agentos.abi.events.work import ChangeApplied, QuestionAsked
@@ -88,6 +89,16 @@ def test_a_checkout_in_the_way_is_told_and_changes_nothing() -> None:
     world.ask(author, Undo(order=order))
     world.settle(delivering(world), Failed(fact="a.py was edited since"))
     assert isinstance(world.answer(id), Broken) and world.state.closed[order].receipt == "1"
+
+
+def test_a_delivery_is_on_record_though_whoever_asked_has_ended() -> None:
+    world = World()
+    author = world.person()
+    order = closed(world, author)
+    world.ask(author, Apply(order=order))
+    world.ask(author, Exit(), strand=1)
+    world.settle(delivering(world), Applied(receipt="1"))
+    assert world.state.closed[order].receipt == "1"
 
 
 def test_a_delivery_lost_in_a_crash_asks_a_person() -> None:

@@ -18,7 +18,7 @@ remembers what it needs from the events and asks the kernel nothing.
 
 from agentos.abi.budget import NOTHING, Amounts
 from agentos.abi.calls.base import Call
-from agentos.abi.effects import Generate, Instruction, Perform, Repeat, RunTool, repeat
+from agentos.abi.effects import ApplyChange, Generate, Instruction, Perform, Repeat, RunTool, repeat
 from agentos.abi.events.base import Event
 from agentos.abi.events.call import (
     CallAnswered,
@@ -153,13 +153,15 @@ class Court(World):
             assert recent, f"right: {pid} used a bounded one to {right} {path}, and nobody counted"
 
     def _intended(self, event: EffectIntended) -> None:
-        assert event.order not in self.over, f"over: {event.order} starts effect {event.effect}"
+        is_delivery = isinstance(event.what, ApplyChange)  # of what is closed, at a person's word
+        assert is_delivery or event.order not in self.over, f"over: {event.order} starts effect {event.effect}"
         match event.what:
             case Generate():
                 self._entitled(event.pid, Right.INFER, f"/{event.what.model_class}")
             case RunTool():
                 self._entitled(event.pid, Right.TOOL, f"/{event.what.tool}")
-        self.kinds[event.effect], self.orders[event.effect] = repeat(event.what), event.order
+        self.kinds[event.effect] = repeat(event.what)
+        self.orders[event.effect] = None if is_delivery else event.order
         if isinstance(event.what, RunTool) and event.what.repeat != Repeat.PURE and event.order is not None:
             self.makers.setdefault(event.order, set()).add(event.pid)
 

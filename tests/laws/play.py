@@ -17,11 +17,13 @@ from agentos.abi.calls.ipc import Attach, Find, Open, Publish, Receive, Send, Su
 from agentos.abi.calls.kernel import Beat, Diverge, Enroll, Fence, Settle
 from agentos.abi.calls.lease import Acquire, Derive, Release, Renew, Revoke, Sleep
 from agentos.abi.calls.process import Await, Checkpoint, Exit, Kill, Note, Spawn, Whoami
-from agentos.abi.calls.work import Attest, Begin, Cancel, Decide, Escalate, Look, Present, Raise, Submit
+from agentos.abi.calls.work import Apply, Attest, Begin, Cancel, Decide, Escalate, Look, Present, Raise, Submit, Undo
 from agentos.abi.effects import (
     Answered,
     AnyEffect,
     AnyOutcome,
+    Applied,
+    ApplyChange,
     Cancelled,
     Failed,
     Generate,
@@ -284,6 +286,8 @@ def outcome(effect: AnyEffect, pick: Pick) -> AnyOutcome:
             )
         case RunTool():
             return ToolEnded(content=BODY[0])
+        case ApplyChange():
+            return Applied(receipt="1")
         case RunCheck() if effect.commit != effect.base and pick.below(3) == 0:
             return finding(effect.check.name, pick.of(tuple(Verdict)), pick.of((TREE, BODY[0])))
     good = succeed(effect)
@@ -409,6 +413,18 @@ def blackout(court: Court, pick: Pick) -> None:
         court.tell(Settle(effect=number, attempt=1, outcome=ToolEnded(content=BODY[0])))
 
 
+def deliver(court: Court, pick: Pick) -> None:
+    """A closed order's change goes into a checkout, or out of it; now and then whoever asked is gone by then."""
+    ada = court.state.sessions.get(Principal("user:ada"))
+    over = [id for id, row in court.state.closed.items() if row.state == "closed"]
+    if ada is None or not over:
+        return
+    id = pick.of(over)
+    court.ask(ada, pick.of((Apply(order=id), Apply(order=id), Undo(order=id))), strand=12 + pick.below(2))
+    if pick.below(8) == 0:
+        court.ask(ada, Exit(), strand=14)
+
+
 def push(court: Court, pick: Pick) -> None:
     """One order is helped a step on its way, so that plays get to its end."""
     if not court.state.orders:
@@ -454,6 +470,7 @@ MOVES: tuple[Callable[[Court, Pick], None], ...] = (
     post,
     contest,
     blackout,
+    deliver,
     *(settle,) * 4,
     *(push,) * 8,
     stray,

@@ -149,12 +149,12 @@ def _follow(
     state: State, pending: Pending, outcome: AnyOutcome, spent: Amounts, entry: Entry
 ) -> tuple[list[Event], list[Instruction]]:
     """What an outcome means to whoever wanted it."""
+    if isinstance(pending.what, ApplyChange) and isinstance(outcome, Applied):
+        return delivery.applied(state, pending, pending.what, outcome), []  # the files have changed, whoever still asks
     if pending.is_abandoned:
         return [], []
     if not isinstance(pending.what, Generate | RunTool | ApplyChange):
         return work.follow(state, pending, outcome, entry)
-    if isinstance(pending.what, ApplyChange) and isinstance(outcome, Applied):
-        return delivery.applied(state, pending, pending.what, outcome), []
     match outcome:
         case Answered():
             backend = pending.what.backend if isinstance(pending.what, Generate) else ""

@@ -8,6 +8,7 @@ from agentos.abi.budget import NOTHING
 from agentos.abi.calls.work import Apply, Undo
 from agentos.abi.effects import Applied, ApplyChange
 from agentos.abi.events.base import Event
+from agentos.abi.events.call import EffectIntended
 from agentos.abi.events.work import ChangeApplied
 from agentos.abi.ids import AccountId, OrderId
 from agentos.abi.refusals import Busy, NotFound, NotYet, Refusal
@@ -24,7 +25,7 @@ def apply(state: State, entry: Entry, call: Apply) -> Ruling:
         return summary
     if summary.receipt:
         return Busy(thing=f"order {call.order}", fact="is applied already", remedy=f"agentos undo {call.order}")
-    return _change(state, entry, summary, "")
+    return _counted(state, entry, _change(state, entry, summary, ""))
 
 
 def undo(state: State, entry: Entry, call: Undo) -> Ruling:
@@ -33,7 +34,7 @@ def undo(state: State, entry: Entry, call: Undo) -> Ruling:
         return summary
     if not summary.receipt:
         return NotYet(thing=f"order {call.order}", fact="is not applied", remedy=f"agentos apply {call.order}")
-    return _change(state, entry, summary, summary.receipt)
+    return _counted(state, entry, _change(state, entry, summary, summary.receipt))
 
 
 def _closed(state: State, entry: Entry, id: OrderId) -> Summary | Refusal:
@@ -49,6 +50,13 @@ def _closed(state: State, entry: Entry, id: OrderId) -> Summary | Refusal:
     if any(isinstance(pending.what, ApplyChange) and pending.what.order == id for pending in state.effects.values()):
         return Busy(thing=f"order {id}", fact="is being applied right now", remedy="wait for it")
     return summary
+
+
+def _counted(state: State, entry: Entry, ruling: Decision) -> Ruling:
+    what = next(event.what for event in ruling.events if isinstance(event, EffectIntended))
+    assert isinstance(what, ApplyChange)
+    held = capability.find(state, state.processes[entry.id.pid], Right.APPROVE, f"/{what.order}")
+    return capability.counted(held, ruling)
 
 
 def _change(state: State, entry: Entry, summary: Summary, undoes: str) -> Decision:

@@ -72,7 +72,7 @@ class Trap:
         self._machine, self._blobs, self._preparer = machine, blobs, preparer
         self._waiting: dict[CallId, list[Deliver]] = {}
         self._records: dict[Pid, dict[CallId, Recorded]] = {}
-        self._held: dict[Pid, list[tuple[Deliver, Response]]] = {}  # for processes that are stopped
+        self._held: dict[Pid, list[Callable[[], None]]] = {}  # calls and responses of processes that are stopped
 
     async def call(
         self, pid: Pid, incarnation: int, strand: int, n: int, call: AnyCall, blobs: Mapping[Digest, bytes] = {}
@@ -96,6 +96,9 @@ class Trap:
         if refusal is not None:
             known = id if max(id.strand, id.n) <= NUMBER_MAX else CallId(id.pid, 0, 0)
             return deliver(Response(id=known, refusal=refusal))
+        if process.state == "stopped":
+            self._held.setdefault(id.pid, []).append(partial(self.take, id, incarnation, call, {}, deliver))
+            return None
         args = digest(call)
         if id.n <= process.strands.get(id.strand, 0):
             return self._again(process, id, call, args, deliver)
@@ -157,7 +160,7 @@ class Trap:
         process = self._machine.state.processes.get(pid)
         for deliver in waiting:
             if process is not None and process.state == "stopped":
-                self._held.setdefault(pid, []).append((deliver, response))
+                self._held.setdefault(pid, []).append(partial(deliver, response))
             else:
                 deliver(response)
         for held in list(self._held):
@@ -168,8 +171,8 @@ class Trap:
 
     def resumed(self, pid: Pid) -> None:
         """The process goes on, or is gone: what was held for it goes out."""
-        for deliver, response in self._held.pop(pid, ()):
-            deliver(response)
+        for go_on in self._held.pop(pid, ()):
+            go_on()
 
     def release(self, process: Process) -> None:
         """Its program has left memory: nobody listens to the calls it waits in."""

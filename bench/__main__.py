@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
             findings: Findings = BENCHES[name].run(Path(folder), chosen.quick)
         command = f"python -m bench --only {name}{' --realtime' if chosen.realtime else ''}"
         if not chosen.quick:
-            record.save(RESULTS, name, command, findings)
+            record.save(RESULTS, f"{name}-realtime" if chosen.realtime else name, command, findings)
         if chosen.json:
             print(json.dumps(record.told(name, command, findings)), flush=True)
         else:

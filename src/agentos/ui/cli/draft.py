@@ -194,9 +194,15 @@ def _commands(ground: Ground, wish: Wish) -> tuple[Check, ...]:
 
 
 def _names(commands: Sequence[tuple[str, ...]]) -> list[str]:
-    """A name for each command: its program, numbered where that is not unique."""
-    stems = [re.sub(r"[^A-Za-z0-9._-]", "-", words[0].rsplit("/", 1)[-1])[:40] or "check" for words in commands]
+    """A name for each command: its program or module, numbered where that is not unique."""
+    stems = [re.sub(r"[^A-Za-z0-9._-]", "-", _program(words))[:40] or "check" for words in commands]
     return [stem if stems.count(stem) == 1 else f"{stem}-{at + 1}" for at, stem in enumerate(stems)]
+
+
+def _program(words: tuple[str, ...]) -> str:
+    """What a command is known by: pytest, make, and of `python3 -m unittest` the module."""
+    name = words[0].rsplit("/", 1)[-1]
+    return words[2] if name.startswith("python") and len(words) > 2 and words[1] == "-m" else name
 
 
 def _contract(ground: Ground, wish: Wish, accept: tuple[Check, ...]) -> Contract:

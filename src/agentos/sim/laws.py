@@ -204,8 +204,6 @@ class Laws:
         self._money(audit, state)
         self._gate(events)
         self._writes()
-        if audit.vacant:
-            raise Breach("supervision", f"{next(iter(audit.vacant))} failed and was not restarted")
 
     def _at_rest(self, state: State) -> None:
         for row in state.accounts.values():
@@ -250,9 +248,9 @@ class Laws:
                 raise Breach(
                     "once", f"effect {effect} is of kind once and was attempted {audit.attempts[effect]} times"
                 )
-            if what.repeat == Repeat.ONCE and f"{workspace}-{effect}" in self._world.broken:
-                if effect not in audit.orphaned and not audit.is_abandoned(effect):
-                    raise Breach("unknown is asked", f"the line of effect {effect} broke, and nobody was asked")
+            is_asked = effect in audit.orphaned or audit.is_abandoned(effect)
+            if what.repeat == Repeat.ONCE and f"{workspace}-{effect}" in self._world.broken and not is_asked:
+                raise Breach("unknown is asked", f"the line of effect {effect} broke, and nobody was asked")
             was_lost = isinstance(audit.outcome.get(effect), Unknown) and not audit.is_abandoned(effect)
             if what.repeat == Repeat.ONCE and was_lost and effect not in audit.orphaned:
                 raise Breach("unknown is asked", f"effect {effect} has no outcome and nobody was asked")
@@ -340,7 +338,7 @@ class Audit:
         self._holders: dict[str, tuple[int, Pid | None]] = {}
         self._due: dict[int, int] = {}
         self._epoch = 0
-        self._vacant: dict[Pid, Pid] = {}  # children that failed and are to be restarted -> their supervisor
+        self._vacant: dict[Pid, tuple[Pid, int]] = {}  # failed and to be restarted -> by whom, and when it failed
         self._state = recover.empty(workspace)
         last_ns = 0
         for row, event in zip(rows, events, strict=True):
@@ -350,10 +348,6 @@ class Audit:
             self._before(row, event)
             apply(self._state, event, row.at_ns)
             self._after(event)
-
-    @property
-    def vacant(self) -> dict[Pid, Pid]:
-        return self._vacant
 
     def is_abandoned(self, effect: int) -> bool:
         return effect in self._abandoned
@@ -384,7 +378,7 @@ class Audit:
             case LeaseGranted() | LeaseEnded():
                 self._leased(event)
             case ProcessExited():
-                self._failed(event)
+                self._failed(row, event)
             case ProcessRestarted():
                 self._vacant.pop(event.child, None)
 
@@ -411,16 +405,18 @@ class Audit:
             raise Breach("lease", f"{event.resource} went to {event.holder} with {event.token}; {holder} held {token}")
         self._holders[event.resource] = (event.token, event.holder)
 
-    def _failed(self, event: ProcessExited) -> None:
+    def _failed(self, row: Row, event: ProcessExited) -> None:
         """A child that failed as scripted, under a supervisor that has not restarted any yet, is restarted."""
-        for child, supervisor in list(self._vacant.items()):
+        for child, (supervisor, at_ns) in list(self._vacant.items()):
+            if row.at_ns > at_ns:
+                raise Breach("supervision", f"{child} failed and was not restarted by {supervisor}")
             if supervisor == event.pid:
                 del self._vacant[child]
-        row = self._state.processes[event.pid]
-        above = self._state.processes.get(row.parent)
-        is_scripted = event.reason.endswith("as scripted") and row.spec.restart == "transient"
+        failed = self._state.processes[event.pid]
+        above = self._state.processes.get(failed.parent)
+        is_scripted = event.reason.endswith("as scripted") and failed.spec.restart == "transient"
         if is_scripted and above is not None and above.state != "zombie" and not above.restarts_at_ns:
-            self._vacant[event.pid] = above.pid
+            self._vacant[event.pid] = (above.pid, row.at_ns)
 
     def _fires(self, row: Row, event: TimerFired) -> None:
         timer = self._state.timers[event.timer]

@@ -251,7 +251,7 @@ def _first(instruction: Perform) -> Perform:
 
 
 def _asked_too_early(stack: ExitStack) -> None:
-    async def hasty(self: Any, instruction: Any) -> None:
+    async def hasty(*_: Any) -> None:
         await asyncio.sleep(0)
 
     swap(stack, perform.Performer, "_outwait", hasty)

@@ -30,7 +30,13 @@ from agentos.abi.events.call import (
     TimerSet,
 )
 from agentos.abi.events.ipc import ArtifactAttached, LeaseEnded, LeaseGranted, MailSent, MailTaken
-from agentos.abi.events.process import ProcessCheckpointed, ProcessLaunched, ProcessSpawned
+from agentos.abi.events.process import (
+    ProcessCheckpointed,
+    ProcessExited,
+    ProcessLaunched,
+    ProcessRestarted,
+    ProcessSpawned,
+)
 from agentos.abi.events.work import ContentAttested, OrderClosed, OrderEscalated, OrderSubmitted, QuestionAsked
 from agentos.abi.ids import AccountId, CallId, Digest, Pid
 from agentos.abi.refusals import Closed, Stale
@@ -100,6 +106,7 @@ class Laws:
         self.rows: list[Row] = []  # as of the last recovery, at the end all
         self.ledger: Ledger | None = None
         self._batches = 0
+        self._outcomes: dict[tuple[int, int], bool] = {}  # effect and attempt whose outcome was told
         self._told: dict[CallId, bytes] = {}  # responses that left the machine
         self._performs: dict[tuple[int, int], bool] = {}  # effect and attempt that were instructed
         self._calls: dict[CallId, tuple[str, bytes]] = {}  # what programs called, and heard
@@ -116,6 +123,19 @@ class Laws:
         self._batches += 1
         if self._batches % FSCK_EVERY == 0 and (wrong := faults(state)):
             raise Breach("fsck", f"after event {state.events}: {wrong[0]}")
+
+    def outcome(self, effect: int, attempt: int) -> None:
+        """An outcome of this attempt is on its way into the machine."""
+        self._outcomes[effect, attempt] = True
+
+    def settling(self, rows: list[Row], events: list[Event]) -> None:
+        """What a batch settles was told of that very attempt, and not of another."""
+        for row, event in zip(rows, events, strict=True):
+            if row.cause != "kernel:settle" or not isinstance(event, EffectSettled | EffectRetried):
+                continue
+            is_late = isinstance(event, EffectSettled) and event.is_late
+            if not is_late and (event.effect, event.attempt) not in self._outcomes:
+                raise Breach("outcome", f"attempt {event.attempt} of effect {event.effect} got another's, in {row.seq}")
 
     def told_effect(self, instruction: Perform) -> None:
         self._performs[instruction.id, instruction.attempt] = True
@@ -228,6 +248,9 @@ class Laws:
                 raise Breach(
                     "once", f"effect {effect} is of kind once and was attempted {audit.attempts[effect]} times"
                 )
+            is_asked = effect in audit.orphaned or audit.is_abandoned(effect)
+            if what.repeat == Repeat.ONCE and f"{workspace}-{effect}" in self._world.broken and not is_asked:
+                raise Breach("unknown is asked", f"the line of effect {effect} broke, and nobody was asked")
             was_lost = isinstance(audit.outcome.get(effect), Unknown) and not audit.is_abandoned(effect)
             if what.repeat == Repeat.ONCE and was_lost and effect not in audit.orphaned:
                 raise Breach("unknown is asked", f"effect {effect} has no outcome and nobody was asked")
@@ -315,6 +338,7 @@ class Audit:
         self._holders: dict[str, tuple[int, Pid | None]] = {}
         self._due: dict[int, int] = {}
         self._epoch = 0
+        self._vacant: dict[Pid, tuple[Pid, int]] = {}  # failed and to be restarted -> by whom, and when it failed
         self._state = recover.empty(workspace)
         last_ns = 0
         for row, event in zip(rows, events, strict=True):
@@ -353,6 +377,10 @@ class Audit:
                 self._epoch = event.epoch
             case LeaseGranted() | LeaseEnded():
                 self._leased(event)
+            case ProcessExited():
+                self._failed(row, event)
+            case ProcessRestarted():
+                self._vacant.pop(event.child, None)
 
     def _released(self, row: Row, event: CallAnswered | CallRefused) -> None:
         """A lease is given up by its holder only."""
@@ -376,6 +404,19 @@ class Audit:
         if not is_renewed and (holder is not None or event.token <= token):
             raise Breach("lease", f"{event.resource} went to {event.holder} with {event.token}; {holder} held {token}")
         self._holders[event.resource] = (event.token, event.holder)
+
+    def _failed(self, row: Row, event: ProcessExited) -> None:
+        """A child that failed as scripted, under a supervisor that has not restarted any yet, is restarted."""
+        for child, (supervisor, at_ns) in list(self._vacant.items()):
+            if row.at_ns > at_ns:
+                raise Breach("supervision", f"{child} failed and was not restarted by {supervisor}")
+            if supervisor == event.pid:
+                del self._vacant[child]
+        failed = self._state.processes[event.pid]
+        above = self._state.processes.get(failed.parent)
+        is_scripted = event.reason.endswith("as scripted") and failed.spec.restart == "transient"
+        if is_scripted and above is not None and above.state != "zombie" and not above.restarts_at_ns:
+            self._vacant[event.pid] = (above.pid, row.at_ns)
 
     def _fires(self, row: Row, event: TimerFired) -> None:
         timer = self._state.timers[event.timer]

@@ -71,7 +71,7 @@ def draw(seed: int) -> Scenario:
         is_sqlite=random.random() < 0.06,
         gremlin_s=random.choice((0.0, 0.0, 3.0, 15.0)),
         snapshot_s=random.choice((1.0, 10.0, 100.0)),
-        duplicates_milli=random.choice((0, 0, 100)),
+        duplicates_milli=random.choice((0, 0, 400)),
     )
 
 

@@ -56,7 +56,8 @@ from agentos.sim.world import (
 
 WORKSPACE = "5e1f0000-0000-4000-8000-000000000000"
 WALL_ORIGIN_NS = 1_800_000_000_000_000_000  # some day in 2027; nothing depends on it
-LIMIT_S = 4 * 24 * 3600.0  # virtual; no scenario has work for more than some hours, so this one hangs
+DUPLICATE_S = 40  # how much later an outcome may come again: past most waits before another attempt
+LIMIT_S = 24 * 3600.0  # virtual; no scenario has work for more than some hours, so this one hangs
 LIVES_MAX = 40  # a kernel that dies again and again without a doom is a finding
 
 
@@ -84,6 +85,7 @@ class Watched(Machine):
     def _flush(self, batch: Batch) -> None:
         self.life.flushing(batch.events)
         self.life.simulation.laws.batch(self.state)
+        self.life.simulation.laws.settling(batch.rows, batch.events)
         try:
             super()._flush(batch)
         except (journal_port.Failed, blob_port.Failed):
@@ -155,10 +157,11 @@ class Life:
     def outcome(self, settle: Settle) -> None:
         """An outcome is about to enter; it may come twice."""
         kind = self.simulation.kinds.get(settle.effect, ("", ""))[0]
+        self.simulation.laws.outcome(settle.effect, settle.attempt)
         self.visit("before outcome", kind)
         if self.random.randrange(1000) < self.simulation.scenario.duplicates_milli:
             loop = asyncio.get_running_loop()
-            loop.call_later(self.random.uniform(0, 20), self._duplicate, settle)
+            loop.call_later(self.random.uniform(0, DUPLICATE_S), self._duplicate, settle)
 
     def _duplicate(self, settle: Settle) -> None:
         if not self.is_dead:

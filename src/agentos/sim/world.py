@@ -106,6 +106,7 @@ class World:
         self.refs: dict[str, str] = {}
         self.moved: list[tuple[str, str]] = []  # every successful move of a ref
         self.applied: list[str] = []  # receipts of changes that are in the user's checkout
+        self.broken: list[str] = []  # keys of requests whose line broke, so that their callers cannot know
         self.attempts: dict[str, int] = {}  # key -> the attempt that was instructed last
         self._on_the_way: dict[int, Callable[[], Any]] = {}
         self._last = 0
@@ -184,7 +185,13 @@ class SimTool:
 
     async def run(self, arguments: dict[str, object], *, root: Path, key: str) -> Result:
         op = str(arguments.get("op", ""))
-        result: Result = await self._world.request(self._life, self._kind, lambda: self._world.act(self._kind, key, op))
+        try:
+            result: Result = await self._world.request(
+                self._life, self._kind, lambda: self._world.act(self._kind, key, op)
+            )
+        except ConnectionError:
+            self._world.broken.append(key)
+            raise
         return result
 
     async def query(self, *, root: Path, key: str) -> Result | None:

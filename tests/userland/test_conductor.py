@@ -17,7 +17,7 @@ from agentos.abi.ids import OrderId
 from agentos.abi.inference import Request
 from agentos.abi.work import Approval, Command, Contract, Reason, Review, Scope, Verdict
 from agentos.drivers.inference_scripted import Call, Line
-from agentos.userland import judgement
+from agentos.userland.agents import judgement
 from tests.userland.world import BUDGET, TOOLS, Script, World, words
 
 BROKEN = "def add(a, b):\n    return a - b\n\n\ndef double(a):\n    return add(a, a)\n"
@@ -364,7 +364,7 @@ def test_advice_for_the_next_attempt_comes_from_a_model_that_may_judge(tmp_path:
 
 
 def test_a_worker_that_hangs_is_killed_when_its_time_is_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from agentos.userland import conductor
+    from agentos.userland.agents import conductor
 
     monkeypatch.setattr(conductor, "MINUTE_NS", 3_000_000)  # so that a quarter of an hour is 45 ms
     scripts = {"tiny": says(Line(fault="hang")), "coder": fixes}

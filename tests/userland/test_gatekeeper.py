@@ -20,7 +20,7 @@ from agentos.abi.work import (
     Scope,
     Verdict,
 )
-from agentos.userland.gatekeeper import doubts
+from agentos.userland.agents.gatekeeper import doubts
 
 TREE, OTHER = Digest("a" * 64), Digest("b" * 64)
 BASE, COMMIT = "1" * 40, "2" * 40

@@ -14,7 +14,7 @@ from agentos.abi.work import Scope
 from agentos.drivers.tool_files import EditFile, ListFiles, ReadFile, SearchFiles, WriteFile
 from agentos.drivers.tool_shell import Shell
 from agentos.sdk.worker import load
-from agentos.userland import asking, brief, judges, planner, programs, toolbox, worker_coder, worker_tools
+from agentos.userland.agents import asking, brief, judges, planner, programs, toolbox, worker_coder, worker_tools
 from agentos.userland.documents import agent
 
 # ---- orders ----------------------------------------------------------------------------------------------------------

@@ -16,8 +16,8 @@ from agentos.abi.events.process import ProcessExited
 from agentos.abi.inference import Request
 from agentos.abi.work import Approval, Contract, Document, Review
 from agentos.drivers.inference_scripted import Line
-from agentos.userland import judgement
-from agentos.userland.programs import BUILTIN
+from agentos.userland.agents import judgement
+from agentos.userland.agents.programs import BUILTIN
 from tests.userland import test_workflow_run
 from tests.userland.test_conductor import (
     EDIT,

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentos.abi.work import Scope
-from agentos.userland import target
-from agentos.userland.target import candidates, imported, is_eligible, names
+from agentos.userland.agents import target
+from agentos.userland.agents.target import candidates, imported, is_eligible, names
 
 PATHS = ("README.md", "src/shop/__init__.py", "src/shop/cart.py", "src/shop/tax.py", "tests/test_cart.py")
 SCOPE = Scope(protected=("tests/**",))

@@ -50,7 +50,7 @@ from agentos.ports.inference import Inference
 from agentos.ports.tool import Manifest, Result
 from agentos.sdk import worker
 from agentos.sdk.worker import Incoming
-from agentos.userland.programs import BUILTIN
+from agentos.userland.agents.programs import BUILTIN
 
 WAIT_S = 20  # for a whole order; the slowest takes one
 OWNER = "user:ada"

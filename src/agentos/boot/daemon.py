@@ -55,7 +55,7 @@ from agentos.machine.trap import Trap
 from agentos.ports import blobs as blob_port
 from agentos.ports import journal as journal_port
 from agentos.ports.tool import Tool
-from agentos.userland.programs import BUILTIN
+from agentos.userland.agents.programs import BUILTIN
 
 IDLE_S = 900  # a quarter of an hour: longer than a pause for thought, shorter than a night of memory held for nothing
 LOCK_S = 1.0  # a killed daemon lets go of its journal when its last thread is gone: milliseconds, on a slow disk more

@@ -27,13 +27,13 @@ from agentos.abi.rights import Grant, Right
 from agentos.abi.work import Verdict
 from agentos.sdk import System
 from agentos.sdk.errors import Broken, Exhausted
-from agentos.userland import answer, brief, files, handoffs, judgement, presenter, programs
+from agentos.userland.agents import answer, brief, files, handoffs, judgement, presenter, programs
+from agentos.userland.agents.judgement import Cause
+from agentos.userland.agents.task import Holdings, Task
 from agentos.userland.documents.agent import Agent, builtin, builtin_names
 from agentos.userland.documents.expectation import complaints
 from agentos.userland.documents.fault import Malformed
 from agentos.userland.documents.workflow import Step, Workflow, fill, parse
-from agentos.userland.judgement import Cause
-from agentos.userland.task import Holdings, Task
 
 FILE = ".agentos-workflow.yaml"
 INPUTS = ".agentos-inputs"  # folder: a file of an input's name is its value, before any default

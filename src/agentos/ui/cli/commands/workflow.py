@@ -19,9 +19,9 @@ from agentos.ui.cli import draft, repository, table
 from agentos.ui.cli.commands.do import read_text, submit
 from agentos.ui.cli.session import Session
 from agentos.ui.cli.trouble import Trouble
+from agentos.userland.agents.files import TOOLS
 from agentos.userland.documents import workflow as documents
 from agentos.userland.documents.agent import builtin, builtin_names
-from agentos.userland.files import TOOLS
 from agentos.userland.workflows.run import FILE, INPUTS
 
 _MINUTE_NS = 60_000_000_000

@@ -11,7 +11,7 @@ import msgspec
 
 from agentos.abi.inference import Tool
 from agentos.abi.rights import Right
-from agentos.userland.task import Holdings
+from agentos.userland.agents.task import Holdings
 
 RESULT_CHARS_MAX = 32_000  # as the tools have it: about 8,000 tokens, an eighth of a small context
 _TEXT: dict[str, Any] = {"type": "string"}

@@ -17,9 +17,9 @@ from agentos.abi.replies import Standing
 from agentos.abi.rights import Grant, Right
 from agentos.abi.work import Change, Review, Verdict
 from agentos.sdk import System
-from agentos.userland import answer, asking, brief, files, judges, task
+from agentos.userland.agents import answer, asking, brief, files, judges, task
+from agentos.userland.agents.task import Task
 from agentos.userland.documents.agent import fill
-from agentos.userland.task import Task
 
 CHANGE_CHARS_MAX = 60_000  # about 15,000 tokens of changed files; what is beyond is not looked at, and then not passed
 

@@ -14,7 +14,7 @@ from agentos.abi.handoff import HandOff
 from agentos.abi.ids import OrderId
 from agentos.abi.replies import Judged
 from agentos.sdk import System
-from agentos.userland import files
+from agentos.userland.agents import files
 
 
 class Presentation(msgspec.Struct, frozen=True, kw_only=True):

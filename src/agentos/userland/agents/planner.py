@@ -12,7 +12,7 @@ import msgspec
 from agentos.abi.paths import Place, place
 from agentos.abi.work import Scope
 from agentos.sdk import System
-from agentos.userland import asking, brief, files, task
+from agentos.userland.agents import asking, brief, files, task
 from agentos.userland.documents.agent import fill
 
 STEPS_MAX = 5  # a goal that needs more is two orders

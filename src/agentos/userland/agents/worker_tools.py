@@ -19,10 +19,10 @@ from agentos.abi.rights import Right
 from agentos.abi.work import Verdict
 from agentos.sdk import System
 from agentos.sdk.errors import Closed, Exhausted, Refused
-from agentos.userland import asking, brief, handoffs, programs, task, toolbox
+from agentos.userland.agents import asking, brief, handoffs, programs, task, toolbox
+from agentos.userland.agents.task import Holdings, Task
 from agentos.userland.documents.agent import builtin, fill
 from agentos.userland.documents.fault import Malformed
-from agentos.userland.task import Holdings, Task
 
 TURNS_MAX = 40  # requests to a model in one attempt, where its agent says nothing
 IDLE_TURNS_MAX = 12  # turns without a change: reading a module takes a handful, more is a loop with variations

@@ -17,9 +17,9 @@ from agentos.abi.replies import Judged, Standing
 from agentos.abi.work import Verdict
 from agentos.sdk import System
 from agentos.sdk.errors import Exhausted, Refused
-from agentos.userland import asking, brief, files, handoffs, target, task
+from agentos.userland.agents import asking, brief, files, handoffs, target, task
+from agentos.userland.agents.task import Task
 from agentos.userland.documents.agent import fill
-from agentos.userland.task import Task
 
 ROUNDS = 2  # see rule 1
 SHOWN_CHARS_MAX = 2_000  # of a failing test's file: shown only when short, for a small model drowns in it

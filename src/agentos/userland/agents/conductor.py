@@ -24,11 +24,11 @@ from agentos.abi.signals import Signal
 from agentos.abi.work import Reason, Verdict
 from agentos.sdk import System
 from agentos.sdk.errors import Broken, Exhausted, Refused
-from agentos.userland import brief, handoffs, judgement, programs
+from agentos.userland.agents import brief, handoffs, judgement, programs
+from agentos.userland.agents.judgement import Cause
+from agentos.userland.agents.task import Holdings, Task
 from agentos.userland.documents.agent import Agent, builtin, builtin_names
 from agentos.userland.documents.fault import Malformed
-from agentos.userland.judgement import Cause
-from agentos.userland.task import Holdings, Task
 
 MINUTE_NS: Final = 60_000_000_000
 MINUTES_MAX: Final = 30  # of one worker whose agent names no limit; the order's own wall time stands above it

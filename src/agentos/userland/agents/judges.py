@@ -13,7 +13,7 @@ from typing import Any
 
 from agentos.abi.families import family_of
 from agentos.sdk import System
-from agentos.userland import asking
+from agentos.userland.agents import asking
 
 PARAMETERS_MILLION_MIN = 3_000  # twice the largest model that was seen to work and not to judge
 

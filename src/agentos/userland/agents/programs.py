@@ -8,25 +8,25 @@ from typing import Any
 
 import msgspec
 
-from agentos.userland import files
+from agentos.userland.agents import files
+from agentos.userland.agents.task import Task
 from agentos.userland.documents.agent import Agent
-from agentos.userland.task import Task
 
-_HERE = "python:agentos.userland"
+_AGENTS = "python:agentos.userland.agents"
 
 BUILTIN: dict[str, str] = {
-    "conductor": f"{_HERE}.conductor:main",
-    "workflow": f"{_HERE}.workflows.run:main",
-    "file-writer": f"{_HERE}.worker_coder:main",
-    "tool-loop": f"{_HERE}.worker_tools:main",
-    "answer": f"{_HERE}.answer:main",
-    "verdict": f"{_HERE}.answer:verdict",
-    "planner": f"{_HERE}.planner:main",
-    "evaluator": f"{_HERE}.evaluator:main",
-    "reviewer": f"{_HERE}.reviewer:main",
-    "attester": f"{_HERE}.reviewer:attest",
-    "presenter": f"{_HERE}.presenter:main",
-    "gatekeeper": f"{_HERE}.gatekeeper:main",
+    "conductor": f"{_AGENTS}.conductor:main",
+    "workflow": "python:agentos.userland.workflows.run:main",
+    "file-writer": f"{_AGENTS}.worker_coder:main",
+    "tool-loop": f"{_AGENTS}.worker_tools:main",
+    "answer": f"{_AGENTS}.answer:main",
+    "verdict": f"{_AGENTS}.answer:verdict",
+    "planner": f"{_AGENTS}.planner:main",
+    "evaluator": f"{_AGENTS}.evaluator:main",
+    "reviewer": f"{_AGENTS}.reviewer:main",
+    "attester": f"{_AGENTS}.reviewer:attest",
+    "presenter": f"{_AGENTS}.presenter:main",
+    "gatekeeper": f"{_AGENTS}.gatekeeper:main",
 }
 
 TOOLS: dict[str, tuple[str, ...]] = {  # what a program asks for where its agent names no tools

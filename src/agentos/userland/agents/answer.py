@@ -10,9 +10,9 @@ import msgspec
 
 from agentos.abi.inference import Answer
 from agentos.sdk import System
-from agentos.userland import asking, brief, task
+from agentos.userland.agents import asking, brief, task
+from agentos.userland.agents.task import Task
 from agentos.userland.documents.agent import fill
-from agentos.userland.task import Task
 
 VERDICT: dict[str, Any] = {
     "type": "object",

@@ -19,11 +19,11 @@ from agentos.abi.rights import Grant, Right
 from agentos.abi.work import Review, Verdict
 from agentos.sdk import System
 from agentos.sdk.errors import Closed, Refused
-from agentos.userland import programs
+from agentos.userland.agents import programs
+from agentos.userland.agents.gatekeeper import Ruling
+from agentos.userland.agents.reviewer import Opinion
+from agentos.userland.agents.task import Holdings, Task
 from agentos.userland.documents.agent import Agent, builtin, builtin_names
-from agentos.userland.gatekeeper import Ruling
-from agentos.userland.reviewer import Opinion
-from agentos.userland.task import Holdings, Task
 
 POLL_NS, POLL_NS_MAX = 10_000_000_000, 300_000_000_000  # 10 s doubling to 5 min: people answer in minutes or days
 GATE_FAMILY = "program"  # the gatekeeper is no model, and so of no worker's model family

@@ -8,7 +8,7 @@ from typing import Any
 
 from agentos.abi.handoff import HandOff, handoff
 from agentos.sdk import System
-from agentos.userland import asking, brief, handoffs, judges, reviewer, task
+from agentos.userland.agents import asking, brief, handoffs, judges, reviewer, task
 from agentos.userland.documents.agent import fill
 
 ADVICE: dict[str, Any] = {

@@ -132,6 +132,15 @@ def test_time_without_end_is_an_error_too() -> None:
         in_virtual_time(restless(), limit_s=60)
 
 
+def test_running_on_the_spot_is_an_error_as_well() -> None:
+    async def busy() -> None:
+        while True:
+            await asyncio.sleep(0)
+
+    with pytest.raises(Deadlock, match=r"stands still.*busy"):
+        in_virtual_time(busy())
+
+
 # The command
 
 

@@ -22,8 +22,11 @@ _RESOLUTION_S = 1e-9  # timers due within a nanosecond are due now; 2**53 ns, wh
 WAITING_MAX = 12  # names in a message: more than anybody reads
 
 
+STILL_MAX = 100_000  # turns of the loop without time going on; the busiest honest instant takes some hundreds
+
+
 class Deadlock(Exception):
-    """Nothing is ready and nothing ever will be; the message names the tasks and where they wait."""
+    """Nothing is ready and nothing ever will be, or nothing else ever; the message names the tasks and where they wait."""
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
@@ -33,6 +36,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         super().__init__()
         self._random, self._limit_s = random, limit_s
         self._now_s = 0.0
+        self._still = 0  # turns since time last went on
         self._ready: deque[asyncio.Handle]
         self._scheduled: list[asyncio.TimerHandle]
         self._clock_resolution = _RESOLUTION_S
@@ -53,12 +57,15 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if timeout is None:
             raise Deadlock(f"nothing will ever happen again; waiting: {waiting(self)}")
         if timeout > 0:
-            self._now_s = max(self._now_s, self._scheduled[0].when())
+            self._now_s, self._still = max(self._now_s, self._scheduled[0].when()), 0
             if self._now_s > self._limit_s:
                 raise Deadlock(f"not finished after {self._limit_s:.0f} virtual seconds; waiting: {waiting(self)}")
         return []
 
     def _run_once(self) -> None:
+        self._still += 1
+        if self._still > STILL_MAX:
+            raise Deadlock(f"time stands still at {self._now_s:.9f} s; waiting: {waiting(self)}")
         if len(self._ready) > 1:
             mixed = list(self._ready)
             self._random.shuffle(mixed)

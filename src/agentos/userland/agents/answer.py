@@ -37,7 +37,9 @@ class Said(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 async def main(os: System, args: Any, state: Any = None) -> Said:
     """Ask once, and answer with the words."""
     given = task.read(args)
-    answer = await asking.words(os, await prompt(os, given), model_class=given.model_class, phase=given.phase)
+    answer = await asking.words(
+        os, await prompt(os, given), model_class=given.model_class, phase=given.phase, tries=given.tries
+    )
     return await _keep(os, given, answer, answer.text)
 
 

@@ -18,6 +18,7 @@ from agentos.sdk.errors import Broken, TimedOut
 
 DECISION_TOKENS_MAX = 400  # a word and up to five short lines
 WORDS_TOKENS_MAX = 1_200  # a page; with a page of prompt it fits a context of 4,096
+RETRY_TEMPERATURE_MILLI = 500  # enough to leave a loop of dashes, not enough to leave the facts
 
 DEAD = (Broken, TimedOut)  # how a call says that a model is not to be had
 
@@ -38,9 +39,18 @@ def assistant(text: str) -> Message:
     return Message("assistant", (Text(text),))
 
 
-async def words(os: System, prompt: str, *, model_class: str, phase: str, tokens_max: int = WORDS_TOKENS_MAX) -> Answer:
-    """One prompt, one answer."""
-    request = Request(model="", messages=(user(prompt),), output_tokens_max=tokens_max)
+async def words(
+    os: System, prompt: str, *, model_class: str, phase: str, tries: int = 1, tokens_max: int = WORDS_TOKENS_MAX
+) -> Answer:
+    """One prompt, one answer. A second try is asked with some chance, seeded: cold, a small model repeats its mistake."""
+    warmth = 0 if tries == 1 else RETRY_TEMPERATURE_MILLI
+    request = Request(
+        model="",
+        messages=(user(prompt),),
+        output_tokens_max=tokens_max,
+        temperature_milli=warmth,
+        seed=tries if warmth else None,
+    )
     return await os.infer(request, model_class=model_class, phase=phase)
 
 

@@ -21,6 +21,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     agent: Agent
     order: OrderId = OrderId("")
     attempt: int = 1
+    tries: int = 1  # of the same task: a later one is asked with some chance
     model_class: str = "coder"
     previous: HandOff | None = None  # what the last attempt left
     values: dict[str, str] = {}  # for the placeholders of the agent's prompt, before what the order supplies

@@ -97,7 +97,7 @@ class Run:
         outputs = {one: ran.text or "" for one, ran in self._ran.items()}
         values = {name: fill(text, inputs=self._inputs, outputs=outputs) for name, text in step.values.items()}
         for tries in range(1, step.attempts + 1):
-            said, ended = await self._ask(os, step, _insisting(agent, issues), values, model_class)
+            said, ended = await self._ask(os, step, _insisting(agent, issues), values, model_class, tries)
             if said is None:
                 why = judgement.cause(ended, what="step")
                 return _failed(step, model_class, tries, tokens, (*issues, why.detail), why)
@@ -119,13 +119,14 @@ class Run:
         return _failed(step, model_class, step.attempts, tokens, tuple(issues), why)
 
     async def _ask(
-        self, os: System, step: Step, agent: Agent, values: dict[str, str], model_class: str
+        self, os: System, step: Step, agent: Agent, values: dict[str, str], model_class: str, tries: int
     ) -> tuple[answer.Said | None, Any]:
         """Spawn the step's agent, and wait for what it says; None and its end where it failed."""
         given = Task(
             agent=agent,
             order=self._standing.order,
             attempt=self._standing.attempt,
+            tries=tries,
             model_class=model_class,
             values=values,
             artifact=f"/steps/{step.id}.md",

@@ -141,3 +141,11 @@ def test_an_author_raises_an_orders_budget_within_the_workspaces() -> None:
     assert isinstance(world.refused(eve, Raise(order=order, by=Amounts(uusd=5))), Forbidden)
     world.ask(ada, Cancel(order=order))
     assert isinstance(world.refused(ada, Raise(order=order, by=Amounts(uusd=5))), Closed)
+
+
+def test_a_shortage_names_a_command_that_there_is() -> None:
+    world = World()
+    order, conductor = world.executing(world.person(), budget=Amounts(uusd=50, tokens=1_000, actions=9))
+    denied = world.refused(conductor, ask_model(1_500_050))
+    assert isinstance(denied, Exhausted)
+    assert denied.remedy == f"raise it with: agentos work raise {order} --usd 1.500000"

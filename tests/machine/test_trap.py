@@ -10,7 +10,7 @@ from agentos.abi.calls.ipc import Receive, Send
 from agentos.abi.calls.kernel import Boot, Enroll
 from agentos.abi.calls.process import Kill, Spawn, Whoami
 from agentos.abi.ids import CallId, Pid, Principal
-from agentos.abi.replies import Mail, Response, Spawned
+from agentos.abi.replies import Mail, Response, Self, Spawned
 from agentos.abi.signals import Signal
 from agentos.drivers.blobs_memory import MemoryBlobs
 from agentos.drivers.journal_memory import MemoryDisk, MemoryJournal
@@ -86,6 +86,23 @@ def test_a_stopped_process_is_told_nothing_until_it_is_continued() -> None:
             assert on.said == []
             await on.person_calls(Kill(pid=on.child, signal=Signal.CONT))
             assert [type(response.reply) for response in on.said] == [Mail]
+
+    asyncio.run(run())
+
+
+def test_a_stopped_process_is_not_heard_until_it_is_continued() -> None:
+    async def run() -> None:
+        async with scene() as on:
+            await on.person_calls(Kill(pid=on.child, signal=Signal.STOP))
+            before = on.machine.head
+            on.child_calls(1, Whoami())
+            await asyncio.sleep(0)
+            assert on.said == [] and on.machine.head == before, "its call waits outside"
+            await on.person_calls(Kill(pid=on.child, signal=Signal.CONT))
+            async with asyncio.timeout(10):
+                while not on.said:
+                    await asyncio.sleep(0)
+            assert [type(response.reply) for response in on.said] == [Self]
 
     asyncio.run(run())
 

@@ -53,11 +53,23 @@ def _shortage(row: Account, amounts: Amounts) -> Exhausted:
             return Exhausted(
                 thing=f"budget of {row.owner}",
                 fact=f"has {max(has, 0)} {unit} left of {getattr(row.limit, unit)}, and {wanted} are needed",
-                remedy=f"raise it with: agentos work raise {row.owner} --{unit} {wanted - has}",
+                remedy=_way_out(row, unit, wanted - has),
                 rule="law 5",
                 limit=f"budget.{unit}",
             )
     raise AssertionError("an amount that does not fit lacks some unit")
+
+
+def _way_out(row: Account, unit: str, missing: int) -> str:
+    """What its reader can do about a budget that is used up: an order's is raised, the others end with what has them."""
+    if row.owner == "workspace":
+        return "wait for what is reserved to settle, or cancel an order that holds it: agentos stop WO-n"
+    if not row.owner.startswith("WO-"):
+        return "end with what there is; whoever started this process gave it no more"
+    usd = f"{missing // 1_000_000}.{missing % 1_000_000:06d}"
+    return f"raise it with: agentos work raise {row.owner} " + (
+        f"--usd {usd}" if unit == "uusd" else f"--{unit} {missing}"
+    )
 
 
 def ending(state: State, dead: Process) -> list[Event]:

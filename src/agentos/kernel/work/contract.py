@@ -48,7 +48,7 @@ def fault(contract: Contract, room: Account) -> Refusal | None:
         return Exhausted(
             thing="field budget",
             fact=f"is more than the workspace's whole budget of {room.limit.uusd} uusd",
-            remedy="ask for less, or raise the workspace's with: agentos work raise workspace",
+            remedy="ask for less",
             limit="budget.workspace",
         )
     return None

@@ -12,6 +12,8 @@ Rule 4: whoever worked in the copy or presented it is an author, and so is its m
 Rule 5: a late writer is refused: a process writes for the attempt it was started in, or has itself begun.
 """
 
+from collections.abc import Sequence
+
 from agentos.abi.budget import NOTHING
 from agentos.abi.calls.work import Present
 from agentos.abi.effects import Generate, Instruction, Repeat, RunCheck, RunTool, Seal
@@ -29,7 +31,7 @@ from agentos.abi.limits import value
 from agentos.abi.refusals import Exhausted, Forbidden, NotYet, Stale
 from agentos.abi.replies import Judged
 from agentos.abi.rights import Right
-from agentos.abi.work import Approval, Change, Reason, Review, Verdict
+from agentos.abi.work import Approval, Change, Check, Reason, Review, Verdict
 from agentos.kernel import capability, schedule
 from agentos.kernel.decision import Decision, Entry, Ruling, deciding, park, release
 from agentos.kernel.state import Order, Process, State
@@ -120,7 +122,15 @@ def verify(state: State, order: Order) -> Ruling:
     checks = [check for check in order.contract.accept if not isinstance(check, Review | Approval)]
     if not checks:
         return _verdict(state, order, Verdict.PASSED, Reason.OK, "people judge it")
-    events: list[Event] = [VerifyingBegun(order=order.id, checks=len(checks))]
+    begun = VerifyingBegun(order=order.id, checks=len(checks))
+    return running(state, order, begun, checks, commit=order.change.commit, is_probed=True)
+
+
+def running(
+    state: State, order: Order, begun: Event, checks: Sequence[Check], *, commit: str, is_probed: bool
+) -> Decision:
+    """The kernel's own checks are to run on one exact commit: the base, or what was presented."""
+    events: list[Event] = [begun]
     instructions: list[Instruction] = []
     for offset, check in enumerate(checks):
         run = RunCheck(
@@ -128,10 +138,10 @@ def verify(state: State, order: Order) -> Ruling:
             attempt=order.attempt,
             repository=order.contract.repository,
             check=check,
-            commit=order.change.commit,
-            base=order.change.base,
+            commit=commit,
+            base=order.contract.base,
             scope=order.contract.scope,
-            is_probed=True,
+            is_probed=is_probed,
         )
         more, told = schedule.intend(
             state, run, pid=KERNEL, account=order.account, reserved=NOTHING, order=order.id, phase="qa", offset=offset

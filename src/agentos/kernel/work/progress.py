@@ -6,15 +6,12 @@ Rule 1: each step is a function of the order's state alone; taking it twice is i
 Rule 2: when a step cannot be taken and nobody else will take it, a person is asked. An order is never just stuck.
 """
 
-from agentos.abi.budget import NOTHING
 from agentos.abi.calls.kernel import Advance
 from agentos.abi.calls.process import Spawn
-from agentos.abi.effects import Instruction, RunCheck
-from agentos.abi.events.base import Event
 from agentos.abi.events.work import OrderReady, ProvingBegun
-from agentos.abi.ids import INIT, KERNEL
+from agentos.abi.ids import INIT
 from agentos.abi.work import Command, Reason, Verdict
-from agentos.kernel import process, schedule
+from agentos.kernel import process
 from agentos.kernel.decision import Decision, Entry, Ruling, deciding
 from agentos.kernel.state import Order, State
 from agentos.kernel.work import contract, evidence, gate
@@ -55,25 +52,8 @@ def _prove(state: State, order: Order) -> Ruling:
     commands = [check for check in order.contract.accept if isinstance(check, Command)]
     if not commands or not order.contract.repository:
         return deciding(OrderReady(order=order.id))
-    events: list[Event] = [ProvingBegun(order=order.id, checks=len(commands))]
-    instructions: list[Instruction] = []
-    for offset, check in enumerate(commands):
-        run = RunCheck(
-            order=order.id,
-            attempt=0,
-            repository=order.contract.repository,
-            check=check,
-            commit=order.contract.base,
-            base=order.contract.base,
-            scope=order.contract.scope,
-            is_probed=False,
-        )
-        more, told = schedule.intend(
-            state, run, pid=KERNEL, account=order.account, reserved=NOTHING, order=order.id, phase="qa", offset=offset
-        )
-        events += more
-        instructions += told
-    return Decision(events, instructions)
+    begun = ProvingBegun(order=order.id, checks=len(commands))
+    return evidence.running(state, order, begun, commands, commit=order.contract.base, is_probed=False)
 
 
 def _weigh_proofs(state: State, order: Order) -> Ruling:
